@@ -1,0 +1,18 @@
+//! SIP as text and as machines (RFC 3261, 3264, 6665 and the dialect of OCS 2007 R2).
+//!
+//! The text layer reads and prints what crosses a wire: [`Message`] and the typed values of its headers.
+//! Header values are kept as they came; typed access parses them when asked. No input makes it
+//! panic: what cannot be read is [`Malformed`], which holds what a server needs to answer 400.
+//!
+//! Nothing here owns a socket or a clock.
+
+mod flow;
+mod message;
+mod text;
+
+pub use flow::{Flow, Transport};
+pub use message::{
+    CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,
+    Method, NameAddr, Params, Request, Response, Scheme, Uri, Via, reason_phrase,
+};
+pub use text::Text;

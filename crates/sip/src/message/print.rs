@@ -1,0 +1,51 @@
+//! Writing messages (RFC 3261 §7).
+
+use std::fmt::Write;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Headers, Request, Response, headers::same_name};
+
+pub(super) fn request(request: &Request) -> Bytes {
+    let mut out = Printer::default();
+    out.line(format_args!("{} {} SIP/2.0", request.method, request.uri));
+    out.rest(&request.headers, &request.body)
+}
+
+pub(super) fn response(response: &Response) -> Bytes {
+    let mut out = Printer::default();
+    out.line(format_args!("SIP/2.0 {} {}", response.status, response.reason));
+    out.rest(&response.headers, &response.body)
+}
+
+#[derive(Default)]
+struct Printer {
+    head: String,
+}
+
+impl Printer {
+    /// Appends one line. A line end within it would let a value pass for a header of its own or
+    /// for the end of the head: it becomes a blank.
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let start = self.head.len();
+        self.head.write_fmt(line).expect("a String takes all that is written to it");
+        if self.head[start..].contains(['\r', '\n']) {
+            let clean = self.head.split_off(start).replace(['\r', '\n'], " ");
+            self.head.push_str(&clean);
+        }
+        self.head.push_str("\r\n");
+    }
+
+    /// Appends headers and body. Content-Length stands last, whatever the list says.
+    fn rest(mut self, headers: &Headers, body: &Bytes) -> Bytes {
+        for (name, value) in headers.iter().filter(|(name, _)| !same_name(name, "Content-Length")) {
+            self.line(format_args!("{name}: {value}"));
+        }
+        self.line(format_args!("Content-Length: {}", body.len()));
+        self.head.push_str("\r\n");
+        let mut message = BytesMut::with_capacity(self.head.len() + body.len());
+        message.extend_from_slice(self.head.as_bytes());
+        message.extend_from_slice(body);
+        message.freeze()
+    }
+}
