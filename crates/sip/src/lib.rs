@@ -7,6 +7,7 @@
 //! Nothing here owns a socket or a clock.
 
 mod flow;
+pub mod frame;
 mod message;
 mod text;
 
