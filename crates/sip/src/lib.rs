@@ -9,6 +9,7 @@
 mod flow;
 pub mod frame;
 mod message;
+pub mod multipart;
 mod text;
 
 pub use flow::{Flow, Transport};
