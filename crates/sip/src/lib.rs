@@ -1,6 +1,7 @@
 //! SIP as text and as machines (RFC 3261, 3264, 6665 and the dialect of OCS 2007 R2).
 //!
-//! The text layer reads and prints what crosses a wire: [`Message`] and the typed values of its headers.
+//! The text layer reads and prints what crosses a wire: [`Message`] and the typed values of its
+//! headers, [`sdp`], [`multipart`] bodies, and [`frame`], which finds messages in a byte stream.
 //! Header values are kept as they came; typed access parses them when asked. No input makes it
 //! panic: what cannot be read is [`Malformed`], which holds what a server needs to answer 400.
 //!
@@ -10,6 +11,7 @@ mod flow;
 pub mod frame;
 mod message;
 pub mod multipart;
+pub mod sdp;
 mod text;
 
 pub use flow::{Flow, Transport};
@@ -17,4 +19,5 @@ pub use message::{
     CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,
     Method, NameAddr, Params, Request, Response, Scheme, Uri, Via, reason_phrase,
 };
+pub use sdp::Sdp;
 pub use text::Text;
