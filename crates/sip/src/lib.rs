@@ -7,6 +7,7 @@
 //!
 //! Nothing here owns a socket or a clock.
 
+pub mod auth;
 mod flow;
 pub mod frame;
 mod message;
