@@ -14,6 +14,7 @@ mod message;
 pub mod multipart;
 pub mod sdp;
 mod text;
+mod transaction;
 
 pub use flow::{Flow, Transport};
 pub use message::{
@@ -22,3 +23,4 @@ pub use message::{
 };
 pub use sdp::Sdp;
 pub use text::Text;
+pub use transaction::{ClientKey, Failure, ServerKey, Timers, TransactionOutput, Transactions};
