@@ -110,6 +110,8 @@ fn parse_bare(text: &Text, whole: &str) -> Result<NameAddr, Malformed> {
             side.append(name.clone(), value.cloned());
         }
         address.params = kept;
+        // What may stand in a header's parameter may not all stand in a URI's.
+        address.uri = Uri::parse(&address.uri.to_string().into())?;
     }
     Ok(address)
 }
