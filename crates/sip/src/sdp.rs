@@ -3,7 +3,7 @@
 //! What is read is printed again byte for byte: dialects differ in details that matter to someone
 //! (candidates of older drafts, blanks at line ends). Only what a media line says is checked.
 
-use std::{fmt::Write, net::IpAddr};
+use std::fmt::Write;
 
 use bytes::Bytes;
 
@@ -11,6 +11,9 @@ use crate::{Malformed, Text, Uri};
 
 /// The most lines of a description.
 pub const MAX_LINES: usize = 2048;
+
+/// The port of SIP where none is named (RFC 3261 §19.1.2).
+const DEFAULT_PORT: u16 = 5060;
 
 /// The most media of a description.
 pub const MAX_MEDIA: usize = 64;
@@ -114,29 +117,28 @@ impl Sdp {
         address.split('/').next()
     }
 
-    /// An offer of instant messaging in a SIP dialog: nothing is received at `address`, which is
-    /// named for form's sake, and `port` is where the sender speaks SIP.
-    pub fn message_offer(address: IpAddr, port: u16, accept_types: &[&str]) -> Sdp {
-        let mut sdp = Sdp::blank(address);
+    /// An offer of instant messaging in a SIP dialog. `sent_by` is where the sender speaks SIP,
+    /// `host` or `host:port`, as in its Via; nothing else is received there.
+    pub fn message_offer(sent_by: &str, accept_types: &[&str]) -> Sdp {
+        let (mut sdp, port) = Sdp::blank(sent_by);
         sdp.media.push(Media::message(port, "null", accept_types));
         sdp
     }
 
     /// The answer to an offer of instant messaging: `m=message` is accepted in the name of `uri`,
-    /// all other media are refused.
+    /// all other media are refused. `sent_by` as in [`Sdp::message_offer`].
     ///
     /// # Errors
     /// When the offer has no `m=message`, which is to be answered with 488.
     pub fn message_answer(
         offer: &Sdp,
-        address: IpAddr,
-        port: u16,
+        sent_by: &str,
         uri: &Uri,
         accept_types: &[&str],
     ) -> Result<Sdp, Malformed> {
         let accepted = offer.media.iter().position(|medium| medium.kind() == "message" && medium.port() != 0);
         let accepted = accepted.ok_or_else(|| Malformed::new("SDP", "offers no instant messaging"))?;
-        let mut sdp = Sdp::blank(address);
+        let (mut sdp, port) = Sdp::blank(sent_by);
         for (index, offered) in offer.media.iter().enumerate() {
             sdp.media.push(if index == accepted {
                 Media::message(port, &uri.to_string(), accept_types)
@@ -147,11 +149,15 @@ impl Sdp {
         Ok(sdp)
     }
 
-    /// A description without media, as OCS clients write it.
-    fn blank(address: IpAddr) -> Sdp {
-        let address = match address {
-            IpAddr::V4(address) => format!("IN IP4 {address}"),
-            IpAddr::V6(address) => format!("IN IP6 {address}"),
+    /// A description without media, as OCS clients write it, and the port `sent_by` names.
+    fn blank(sent_by: &str) -> (Sdp, u16) {
+        let (host, port) = match sent_by.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (sent_by, None),
+        };
+        let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => format!("IN IP6 {address}"),
+            None => format!("IN IP4 {host}"),
         };
         let mut session = Section::default();
         session.push('v', "0");
@@ -159,7 +165,7 @@ impl Sdp {
         session.push('s', "session");
         session.push('c', &address);
         session.push('t', "0 0");
-        Sdp { session, media: Vec::new(), tail: Text::default() }
+        (Sdp { session, media: Vec::new(), tail: Text::default() }, port.unwrap_or(DEFAULT_PORT))
     }
 }
 
@@ -291,8 +297,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
 
     const AUDIO: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.2\r\ns=session\r\nc=IN IP4 192.0.2.2/127\r\nb=CT:99980\r\n\
@@ -363,8 +367,7 @@ mod tests {
 
     #[test]
     fn instant_messaging_is_offered_and_answered() {
-        let offer =
-            Sdp::message_offer(Ipv4Addr::new(192, 0, 2, 1).into(), 15100, &["text/plain", "text/html"]);
+        let offer = Sdp::message_offer("192.0.2.1:15100", &["text/plain", "text/html"]);
         assert_eq!(
             offer.to_bytes(),
             "v=0\r\no=- 0 0 IN IP4 192.0.2.1\r\ns=session\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -375,14 +378,13 @@ mod tests {
         let mut offer = parse(std::str::from_utf8(&offer.to_bytes()).unwrap());
         offer.media.insert(0, parse("m=audio 5 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\n").media.remove(0));
         let uri = "sip:ann@example.test;gruu;opaque=app:conf:chat:id:1".parse().unwrap();
-        let answer =
-            Sdp::message_answer(&offer, Ipv6Addr::LOCALHOST.into(), 5060, &uri, &["text/plain"]).unwrap();
+        let answer = Sdp::message_answer(&offer, "[::1]", &uri, &["text/plain"]).unwrap();
         assert_eq!(
             answer.to_bytes(),
             "v=0\r\no=- 0 0 IN IP6 ::1\r\ns=session\r\nc=IN IP6 ::1\r\nt=0 0\r\nm=audio 0 RTP/AVP 0 8\r\n\
              m=message 5060 sip sip:ann@example.test;gruu;opaque=app:conf:chat:id:1\r\na=accept-types:text/plain\r\n"
         );
-        let refused = Sdp::message_answer(&parse(AUDIO), Ipv6Addr::LOCALHOST.into(), 5060, &uri, &[]);
+        let refused = Sdp::message_answer(&parse(AUDIO), "[::1]", &uri, &[]);
         assert_eq!(refused.unwrap_err().to_string(), "SDP: offers no instant messaging");
     }
 }
