@@ -1,6 +1,8 @@
 //! Two transaction layers over a bad link: whatever is lost, doubled or overtaken, the user at one
 //! end sees each request once and the user at the other end sees exactly one outcome of each.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_machine::{Entropy, Time};
@@ -85,9 +87,10 @@ impl World {
         for number in 0..REQUESTS {
             let at = self.roll(10_000);
             self.schedule(at, Event::Ask(request(number, invite)));
-            if invite && self.roll(4) == 0 {
-                let wait = self.roll(2_500);
-                self.schedule(at + wait, Event::GiveUp(number));
+            if invite {
+                // After a provisional response an INVITE waits until its user gives it up.
+                let patience = if self.roll(4) == 0 { self.roll(2_500) } else { 100_000 };
+                self.schedule(at + patience, Event::GiveUp(number));
             }
         }
         loop {
@@ -272,7 +275,6 @@ fn check(transport: Transport, loss: u64, invite: bool) -> (usize, usize) {
             if let [status] = outcome.finals[..] {
                 assert_eq!(outcome.answered, Some(status), "what was answered: {place}");
             }
-            assert!(!outcome.acknowledged || outcome.answered == Some(200), "{place}");
             if invite && outcome.finals == [200] {
                 assert!(outcome.acknowledged || world.unacknowledged > 0, "{place}");
             }
