@@ -35,7 +35,7 @@ pub enum Frame {
 /// Why a stream is of no more use. The connection must be closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Someone speaks HTTP to us: a browser that was led here (architecture, decision 15).
+    /// Someone speaks HTTP to us: a browser that was led here by a foreign page.
     #[error("the peer speaks HTTP")]
     Http,
     /// The first line is not of SIP.
