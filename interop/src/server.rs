@@ -1,0 +1,152 @@
+//! The server under test: a `confab` process with a configuration and a data folder of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use crate::{Deadline, Process, Scratch, poll, ports, scratch};
+
+/// The SIP domain of every scenario.
+pub const DOMAIN: &str = "example.test";
+
+/// SIPp 3.6 takes the first challenge and knows MD5 only; baresip 1.0 gives up at a challenge it does not know, wherever it stands.
+const DIGEST: &str = "digest_algorithms = [\"md5\"]\n";
+
+/// Whether and how the server asks people who they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Authentication<'a> {
+    /// Nobody is asked (`auth = []`): what SIPE needs until the server speaks NTLM.
+    Nobody,
+    /// SIP Digest, with these user parts and passwords.
+    Digest(&'a [(&'a str, &'a str)]),
+}
+
+/// A running server.
+pub struct Server {
+    tcp_and_udp: SocketAddr,
+    tls: SocketAddr,
+    config: PathBuf,
+    data: PathBuf,
+    conferences: Vec<String>,
+    process: Process,
+}
+
+impl Server {
+    /// Starts `confab serve` on free loopback ports and waits until it is ready.
+    pub fn start(scratch: &Scratch, authentication: Authentication) -> Server {
+        let (tcp_and_udp, tls) = (ports::free(), ports::free());
+        let (config, data) = (scratch.file("confab.toml"), scratch.file("data"));
+        let auth = if matches!(authentication, Authentication::Nobody) { "" } else { "\"digest\"" };
+        let text = format!(
+            "domain = \"{DOMAIN}\"\nauth = [{auth}]\n{DIGEST}\n[front_end]\n\
+             listen = [\"tcp:{tcp_and_udp}\", \"udp:{tcp_and_udp}\", \"tls:{tls}\"]\n"
+        );
+        fs::write(&config, text).expect("the temporary folder can be written");
+        if let Authentication::Digest(accounts) = authentication {
+            for (user, password) in accounts {
+                add_account(&config, &data, user, password);
+            }
+        }
+        let process = serve(scratch, &config, &data);
+        Server { tcp_and_udp, tls, config, data, conferences: Vec::new(), process }
+    }
+
+    /// Where it listens over TCP and UDP.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp_and_udp
+    }
+
+    /// Where it listens over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.tls
+    }
+
+    /// Ends it without a warning and starts it again with the same data, as after a power failure.
+    pub fn kill_and_restart(&mut self, scratch: &Scratch) {
+        self.process.kill();
+        self.process = serve(scratch, &self.config, &self.data);
+    }
+
+    /// Runs `confab WORDS...` against this server; it must succeed. Returns its standard output.
+    pub fn confab(&self, words: &[&str]) -> String {
+        let output = self.try_confab(words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "confab {words:?} ended with {}:\n{}{}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// The flow of this conference, which is printed when the test fails after this.
+    pub fn flow(&mut self, conference: &str) -> String {
+        self.watch(conference);
+        self.confab(&["flow", conference])
+    }
+
+    /// Has the flow of this conference printed when the test fails.
+    pub fn watch(&mut self, conference: &str) {
+        if !self.conferences.iter().any(|known| known == conference) {
+            self.conferences.push(conference.to_owned());
+        }
+    }
+
+    fn try_confab(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command.args(words).arg("--config").arg(&self.config).arg("--data").arg(&self.data);
+        command.stdin(Stdio::null()).output().expect("confab can be started")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let status = self.process.terminate(Deadline::step());
+            assert!(status.success(), "confab ended with {status} when it was asked to end");
+            return;
+        }
+        for conference in &self.conferences {
+            let output = self.try_confab(&["flow", conference]);
+            println!("---- confab flow {conference}\n{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}
+
+fn serve(scratch: &Scratch, config: &PathBuf, data: &PathBuf) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
+    let mut process = Process::start(scratch, "confab", command);
+    process.wait_line(Deadline::step(), |line| line == "ready");
+    process
+}
+
+/// `confab user add USER@DOMAIN`, the password as the first line of standard input.
+fn add_account(config: &PathBuf, data: &PathBuf, user: &str, password: &str) {
+    let mut command = Command::new(binary());
+    command.args(["user", "add", &format!("{user}@{DOMAIN}"), "--password-stdin"]);
+    command.arg("--config").arg(config).arg("--data").arg(data).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("confab can be started");
+    let mut input = child.stdin.take().expect("standard input is piped");
+    std::io::Write::write_all(&mut input, format!("{password}\n").as_bytes())
+        .expect("confab reads a password");
+    drop(input);
+    let ended = poll(Deadline::step(), || child.try_wait().expect("a child can be waited for"));
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "confab user add {user} did not succeed: {ended:?}"
+    );
+}
+
+/// `CONFAB_BIN`, or the one that cargo has built beside this test.
+fn binary() -> PathBuf {
+    let path = match std::env::var_os("CONFAB_BIN") {
+        Some(path) => path.into(),
+        None => scratch::profile_dir().join("confab"),
+    };
+    assert!(path.exists(), "{} is missing: cargo build -p confab-server", path.display());
+    path
+}

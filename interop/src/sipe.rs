@@ -1,0 +1,162 @@
+//! pidgin-sipe, the unmodified OCS client plugin, driven through `build/purple-driver` (events and commands: its README).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Deadline, Line, Process, Scratch, scratch, tools};
+
+/// How many of the last events a failed wait shows.
+const SHOWN_EVENTS: usize = 12;
+
+/// Where and how a SIPE signs on.
+#[derive(Clone, Copy, Debug)]
+pub enum SignOn {
+    /// Over TCP to this address.
+    Tcp(SocketAddr),
+    /// Over TLS to this address; any certificate is accepted.
+    Tls(SocketAddr),
+    /// It finds the server by itself, through DNS.
+    Discover,
+}
+
+/// A libpurple client with one SIPE account.
+pub struct Sipe {
+    name: String,
+    process: Process,
+    debug_log: PathBuf,
+    unread: Vec<Value>,
+    all: Vec<Value>,
+}
+
+impl Sipe {
+    /// Starts a client for `sip:NAME@example.test`; it begins to sign on.
+    pub fn start(scratch: &Scratch, name: &str, sign_on: SignOn) -> Sipe {
+        let debug_log = scratch.log(&format!("{name}-sipe.log"));
+        let mut command = Command::new(tools::purple_driver());
+        // NTLM is what SIPE takes for granted; with a server that challenges nobody it makes no difference.
+        command.args(["-u", &format!("{name}@example.test"), "-p", "unused", "-a", "ntlm", "--no-media"]);
+        command.arg("-d").arg(&debug_log);
+        match sign_on {
+            SignOn::Tcp(server) => command.args(["-s", &server.to_string(), "-t", "tcp"]),
+            SignOn::Tls(server) => command.args(["-s", &server.to_string(), "-t", "tls", "--accept-tls"]),
+            SignOn::Discover => command.args(["-t", "auto", "--accept-tls"]),
+        };
+        // One scan of GStreamer's plugins for all runs: HOME, where the result would be kept, is new for each.
+        command.env("GST_REGISTRY", scratch::repository().join("build/gstreamer-registry.bin"));
+        let mut process = Process::start(scratch, name, command);
+        process.also_log(debug_log.clone());
+        Sipe { name: name.to_owned(), process, debug_log, unread: Vec::new(), all: Vec::new() }
+    }
+
+    /// Starts a client and waits until it has signed on.
+    pub fn signed_on(scratch: &Scratch, name: &str, sign_on: SignOn) -> Sipe {
+        let mut sipe = Sipe::start(scratch, name, sign_on);
+        sipe.wait("signed-on", |_| true);
+        sipe
+    }
+
+    /// Its SIP URI.
+    pub fn uri(&self) -> String {
+        format!("sip:{}@example.test", self.name)
+    }
+
+    /// Runs a command and waits until the client has taken it (not until the server has agreed).
+    pub fn command(&mut self, words: &[&str]) {
+        if let Err(why) = self.try_command(words) {
+            panic!("{}: {words:?} failed: {why}", self.name);
+        }
+    }
+
+    /// As [`Sipe::command`], where the client may refuse; the error is the driver's.
+    pub fn try_command(&mut self, words: &[&str]) -> Result<(), String> {
+        let line: Vec<String> =
+            words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        self.process.write_line(&line.join(" "));
+        let answer = self.wait_any(&["done", "failed"], |event| event["cmd"] == words[0]);
+        match answer["ev"].as_str() {
+            Some("done") => Ok(()),
+            _ => Err(answer["why"].as_str().unwrap_or("no reason given").to_owned()),
+        }
+    }
+
+    /// Waits for an event of this name that fits; others stay there for later waits.
+    pub fn wait(&mut self, event: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.wait_any(&[event], fits)
+    }
+
+    /// As [`Sipe::wait`], for an event of any of these names.
+    pub fn wait_any(&mut self, events: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Deadline::step();
+        let wanted =
+            |event: &Value| event["ev"].as_str().is_some_and(|ev| events.contains(&ev)) && fits(event);
+        if let Some(index) = self.unread.iter().position(wanted) {
+            return self.unread.remove(index);
+        }
+        loop {
+            let event = self.next(deadline, events);
+            if wanted(&event) {
+                return event;
+            }
+            self.unread.push(event);
+        }
+    }
+
+    /// Repeats a command that lists something as events of this name until one fits (the client announces no change of it).
+    pub fn ask_until(&mut self, words: &[&str], event: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Deadline::step();
+        loop {
+            self.command(words);
+            let index = self.unread.iter().position(|listed| listed["ev"] == event && fits(listed));
+            if let Some(index) = index {
+                return self.unread.remove(index);
+            }
+            assert!(deadline.left().is_some(), "{}: {words:?} never listed what was expected", self.name);
+            self.unread.retain(|listed| listed["ev"] != event);
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+    }
+
+    /// Every SIP message it has sent and received until now, with other debug output of libpurple.
+    pub fn sip_log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.debug_log).unwrap_or_default()).into_owned()
+    }
+
+    /// The URI of the Focus that it last invited itself to.
+    pub fn focus_uri(&self) -> String {
+        let log = self.sip_log();
+        let invite = log.lines().rev().find_map(|line| {
+            let uri = line.split("INVITE ").nth(1)?.strip_suffix(" SIP/2.0")?;
+            uri.contains("app:conf:focus:id:").then(|| uri.to_owned())
+        });
+        invite.unwrap_or_else(|| panic!("{} has joined no conference", self.name))
+    }
+
+    /// Signs off and ends; a client that crashed instead fails the test.
+    pub fn quit(mut self) {
+        self.process.write_line("quit");
+        let status = self.process.wait(Deadline::step());
+        assert!(status.success(), "{} ended with {status}", self.name);
+    }
+
+    fn next(&mut self, deadline: Deadline, awaited: &[&str]) -> Value {
+        match self.process.line(deadline) {
+            Line::Text(line) => {
+                let event: Value =
+                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}: not JSON: {line}", self.name));
+                self.all.push(event.clone());
+                event
+            }
+            Line::Ended => panic!("{} ended; awaited {awaited:?}; {}", self.name, self.last_events()),
+            Line::Late => panic!("{}: no {awaited:?} in time; {}", self.name, self.last_events()),
+        }
+    }
+
+    fn last_events(&self) -> String {
+        let from = self.all.len().saturating_sub(SHOWN_EVENTS);
+        let events: Vec<String> = self.all[from..].iter().map(Value::to_string).collect();
+        format!("its last events:\n{}", events.join("\n"))
+    }
+}
