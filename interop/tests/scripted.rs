@@ -1,0 +1,98 @@
+//! What no foreign client can do: SIPp scenarios written by hand from the protocol, sharing no code with the server.
+
+use confab_interop::server::Authentication;
+use confab_interop::sipp::{Scenario, Sipp, Transport};
+use confab_interop::{Scratch, Server, Tool, namespace};
+
+/// The conference that alice makes.
+const ID: &str = "HARVEST20261121";
+const FOCUS: &str = "sip:alice@example.test;gruu;opaque=app:conf:focus:id:HARVEST20261121";
+
+/// Starts a scenario of this user over TCP, with the conference and perhaps a C3P command to fill in.
+fn start(scratch: &Scratch, server: &Server, file: &str, user: &str, command: &str) -> Sipp {
+    let scenario = Scenario {
+        file,
+        server: Some(server.address()),
+        transport: Transport::Tcp,
+        user,
+        password: "unused",
+        keys: &[("conf", ID), ("command", command)],
+        call_id: None,
+    };
+    Sipp::start(scratch, &scenario)
+}
+
+/// A server on which alice has made the conference.
+fn with_conference(scratch: &Scratch) -> Server {
+    let mut server = Server::start(scratch, Authentication::Nobody);
+    server.watch(ID);
+    start(scratch, &server, "factory_create", "alice", "").finish();
+    server
+}
+
+fn roles_of_bob(role: &str) -> String {
+    format!(
+        "<modifyUserRoles><userKeys confEntity=\"{FOCUS}\" userEntity=\"sip:bob@example.test\"/>\
+         <ci:user-roles><ci:entry>{role}</ci:entry></ci:user-roles></modifyUserRoles>"
+    )
+}
+
+#[test]
+fn the_factory_reads_and_deletes() {
+    namespace::run("the_factory_reads_and_deletes", &[Tool::Sipp], |scratch| {
+        let server = with_conference(scratch);
+        start(scratch, &server, "factory_read_delete", "alice", "").finish();
+        start(scratch, &server, "join_unknown", "bob", "").finish();
+    });
+}
+
+#[test]
+fn a_conference_outlives_a_power_failure() {
+    namespace::run("a_conference_outlives_a_power_failure", &[Tool::Sipp], |scratch| {
+        let mut server = with_conference(scratch);
+        server.kill_and_restart(scratch);
+        start(scratch, &server, "factory_read_delete", "alice", "").finish();
+    });
+}
+
+#[test]
+fn a_presenter_is_made_attendee_and_the_meeting_ends() {
+    namespace::run("a_presenter_is_made_attendee_and_the_meeting_ends", &[Tool::Sipp], |scratch| {
+        let server = with_conference(scratch);
+        let mut member = start(scratch, &server, "member", "bob", "");
+        member.wait_logged("bob has joined");
+        let mut bob = start(scratch, &server, "watch", "bob", "");
+        bob.wait_logged("bob is watching");
+        start(scratch, &server, "command", "alice", &roles_of_bob("presenter")).finish();
+        bob.wait_logged("bob is presenter");
+        start(scratch, &server, "command", "alice", &roles_of_bob("attendee")).finish();
+        bob.wait_logged("bob is attendee");
+        start(scratch, &server, "end_meeting", "alice", "").finish();
+        bob.finish();
+        member.finish();
+    });
+}
+
+#[test]
+fn an_attendee_commands_nobody() {
+    namespace::run("an_attendee_commands_nobody", &[Tool::Sipp], |scratch| {
+        let server = with_conference(scratch);
+        let eject = format!(
+            "<deleteUser><userKeys confEntity=\"{FOCUS}\" userEntity=\"sip:alice@example.test\"/></deleteUser>"
+        );
+        let lock = format!(
+            "<modifyConferenceLock><conferenceKeys confEntity=\"{FOCUS}\"/><locked>true</locked></modifyConferenceLock>"
+        );
+        for command in [eject, lock, roles_of_bob("presenter")] {
+            start(scratch, &server, "command_refused", "bob", &command).finish();
+        }
+    });
+}
+
+#[test]
+fn a_stranger_may_not_watch() {
+    namespace::run("a_stranger_may_not_watch", &[Tool::Sipp], |scratch| {
+        let server = with_conference(scratch);
+        start(scratch, &server, "subscribe_refused", "mallory", "").finish();
+    });
+}
