@@ -1,0 +1,20 @@
+# What one does with a clone of Confab. Debian 12 with Rust is enough: `scripts/setup.sh` sees to the rest.
+.DEFAULT_GOAL := help
+.PHONY: help run test setup audit
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' $(MAKEFILE_LIST) | awk '{ printf "  %-4s %-6s", $$1, $$2; $$1 = $$2 = ""; print }'
+
+run: ## a first conference on this machine, with demo people and robots
+	scripts/setup.sh build
+	cargo build -p confab-server --bin confab
+	$${CARGO_TARGET_DIR:-target}/debug/confab try
+
+test: ## everything that can be checked here: format, lints, unit tests, simulation, foreign clients
+	scripts/test.sh
+
+setup: ## installs (as root) or names what the tests need, builds the SIPE driver
+	scripts/setup.sh
+
+audit: ## licences, sources and known weaknesses of the crates we depend on (needs cargo-deny and the network)
+	cargo deny --all-features check
