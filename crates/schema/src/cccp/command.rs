@@ -1,0 +1,208 @@
+//! The commands of C3P (MS-CONFPRO §2.2, MS-CONFBAS §2.2.3).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    NAMESPACE,
+    conference::{ConferenceKeys, read_connection_info, write_connection_info},
+    user::{AddUser, UserKeys, lacks, read_mcu_uri, write_mcu_uri},
+};
+use crate::{
+    conference_info::{ConferenceInfo, Role, View, boolean, flag, part, read_roles, write_roles},
+    uri::UserUri,
+    xml::{Element, Malformed, Writer},
+};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Tell what the deployment can do.
+    GetConferencingCapabilities,
+    /// Tell which media it has; the older form of the above.
+    GetAvailableMcuTypes,
+    /// Schedule a conference; toward a conferencing server: serve it.
+    AddConference {
+        /// The conference.
+        info: Box<ConferenceInfo>,
+        /// Between servers: how to reach the Focus.
+        connection_info: Vec<(String, String)>,
+    },
+    /// Change a scheduled conference.
+    ModifyConference(Box<ConferenceInfo>),
+    /// Tell a conference's record; at the Focus: its state.
+    GetConference(ConferenceKeys),
+    /// Tell all the conferences of the organizer.
+    GetConferences,
+    /// Delete a conference's record; at the Focus and its servers: end the meeting.
+    DeleteConference(ConferenceKeys),
+    /// Bring a person in.
+    AddUser(AddUser),
+    /// Take a person out.
+    DeleteUser {
+        /// Of which server only; none = altogether.
+        mcu_uri: Option<String>,
+        /// Who.
+        keys: UserKeys,
+    },
+    /// Promote or demote.
+    ModifyUserRoles {
+        /// Whom.
+        keys: UserKeys,
+        /// To what. Roles that are not known are left out on reading.
+        roles: Vec<Role>,
+    },
+    /// Lock or unlock.
+    ModifyConferenceLock {
+        /// Which conference.
+        keys: ConferenceKeys,
+        /// Whether nobody new is to get in.
+        locked: bool,
+    },
+    /// A command that is not known here.
+    Unknown {
+        /// Its name.
+        name: String,
+        /// The whole of it.
+        element: Element,
+    },
+}
+
+impl Command {
+    /// The command's name in the document.
+    pub fn name(&self) -> &str {
+        match self {
+            Command::GetConferencingCapabilities => "getConferencingCapabilities",
+            Command::GetAvailableMcuTypes => "getAvailableMcuTypes",
+            Command::AddConference { .. } => "addConference",
+            Command::ModifyConference(_) => "modifyConference",
+            Command::GetConference(_) => "getConference",
+            Command::GetConferences => "getConferences",
+            Command::DeleteConference(_) => "deleteConference",
+            Command::AddUser(_) => "addUser",
+            Command::DeleteUser { .. } => "deleteUser",
+            Command::ModifyUserRoles { .. } => "modifyUserRoles",
+            Command::ModifyConferenceLock { .. } => "modifyConferenceLock",
+            Command::Unknown { name, .. } => name,
+        }
+    }
+
+    /// The command in a few words for the flow trace; phone numbers are left out.
+    pub fn summary(&self) -> String {
+        let name = self.name();
+        match self {
+            Command::AddUser(add) => {
+                let joining = add.user.endpoints.first().and_then(|endpoint| endpoint.joining_method);
+                let joining = joining.map_or("", |method| method.as_str());
+                [name, &person(&add.user.entity), joining].join(" ").trim_end().to_owned()
+            }
+            Command::DeleteUser { keys, .. } => [name, &person(&keys.user)].join(" "),
+            Command::ModifyUserRoles { keys, roles } => {
+                let role = roles.first().map_or("", |role| role.as_str());
+                [name, &person(&keys.user), role].join(" ").trim_end().to_owned()
+            }
+            Command::ModifyConferenceLock { locked, .. } => [name, flag(*locked)].join(" "),
+            _ => name.to_owned(),
+        }
+    }
+
+    pub(super) fn read(element: &Element) -> Result<Command, Malformed> {
+        Ok(match element.name.as_str() {
+            "getConferencingCapabilities" => Command::GetConferencingCapabilities,
+            "getAvailableMcuTypes" => Command::GetAvailableMcuTypes,
+            "addConference" => {
+                let connection_info = read_connection_info(element);
+                Command::AddConference { info: conference_info(element)?, connection_info }
+            }
+            "modifyConference" => Command::ModifyConference(conference_info(element)?),
+            "getConference" => Command::GetConference(ConferenceKeys::read(element)),
+            "getConferences" => Command::GetConferences,
+            "deleteConference" => Command::DeleteConference(ConferenceKeys::read(element)),
+            "addUser" => Command::AddUser(AddUser::read(element)?),
+            "deleteUser" => {
+                Command::DeleteUser { mcu_uri: read_mcu_uri(element), keys: UserKeys::read(element)? }
+            }
+            "modifyUserRoles" => Command::ModifyUserRoles {
+                keys: UserKeys::read(element)?,
+                roles: part(element, "user-roles").map(read_roles).unwrap_or_default(),
+            },
+            "modifyConferenceLock" => Command::ModifyConferenceLock {
+                keys: ConferenceKeys::read(element),
+                locked: boolean(part(element, "locked").ok_or_else(|| lacks(element, "locked"))?)?,
+            },
+            name => Command::Unknown { name: name.to_owned(), element: element.clone() },
+        })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        if let Command::Unknown { element, .. } = self {
+            return writer.element(element);
+        }
+        writer.start(NAMESPACE, self.name());
+        match self {
+            Command::AddConference { info, connection_info } => {
+                info.write(writer, View::Microsoft);
+                write_connection_info(writer, connection_info);
+            }
+            Command::ModifyConference(info) => info.write(writer, View::Microsoft),
+            Command::GetConference(keys) | Command::DeleteConference(keys) => keys.write(writer),
+            Command::AddUser(add) => add.write(writer),
+            Command::DeleteUser { mcu_uri, keys } => {
+                write_mcu_uri(writer, mcu_uri.as_deref());
+                keys.write(writer);
+            }
+            Command::ModifyUserRoles { keys, roles } => {
+                keys.write(writer);
+                write_roles(writer, "user-roles", roles);
+            }
+            Command::ModifyConferenceLock { keys, locked } => {
+                keys.write(writer);
+                writer.leaf(NAMESPACE, "locked", flag(*locked));
+            }
+            Command::GetConferencingCapabilities
+            | Command::GetAvailableMcuTypes
+            | Command::GetConferences
+            | Command::Unknown { .. } => {}
+        }
+        writer.end();
+    }
+}
+
+fn conference_info(element: &Element) -> Result<Box<ConferenceInfo>, Malformed> {
+    let info = part(element, "conference-info").ok_or_else(|| lacks(element, "conference-info"))?;
+    Ok(Box::new(ConferenceInfo::read(info)?))
+}
+
+/// A person's address as the trace may show it.
+fn person(uri: &str) -> String {
+    match UserUri::parse(uri) {
+        Ok(user) if user.user().starts_with(|char: char| char == '+' || char.is_ascii_digit()) => {
+            ["a phone number at ", user.domain()].concat()
+        }
+        Ok(user) => user.to_string(),
+        Err(_) => "an unreadable URI".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conference_info::{Endpoint, JoiningMethod, User};
+
+    #[test]
+    fn summaries_hold_no_phone_number() {
+        let add = |entity: &str, joining_method| {
+            let endpoint = Endpoint { joining_method, ..Endpoint::new("{1}") };
+            let user = User { endpoints: vec![endpoint], ..User::new(entity) };
+            Command::AddUser(AddUser { mcu_uri: None, keys: ConferenceKeys::default(), user }).summary()
+        };
+        assert_eq!(add("sip:Ann@example.test", None), "addUser sip:ann@example.test");
+        assert_eq!(
+            add("sip:+4930555@example.test", Some(JoiningMethod::DialedOut)),
+            "addUser a phone number at example.test dialed-out"
+        );
+        assert_eq!(add("tel:+4930555", None), "addUser an unreadable URI");
+        let keys = UserKeys { entity: String::new(), user: "sip:bob@example.test".into() };
+        let promote = Command::ModifyUserRoles { keys, roles: vec![Role::Presenter] };
+        assert_eq!(promote.summary(), "modifyUserRoles sip:bob@example.test presenter");
+    }
+}
