@@ -8,6 +8,7 @@
 //! Nothing here owns a socket or a clock.
 
 pub mod auth;
+mod dialog;
 mod flow;
 pub mod frame;
 mod message;
@@ -16,6 +17,7 @@ pub mod sdp;
 mod text;
 mod transaction;
 
+pub use dialog::{Acceptance, Dialog, DialogId, EndReason, InviteUsage, Subscription, Upkeep};
 pub use flow::{Flow, Transport};
 pub use message::{
     CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,

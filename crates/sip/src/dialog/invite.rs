@@ -1,0 +1,353 @@
+//! The answering end of an INVITE dialog: what a Focus and a conferencing server keep of each
+//! participant (RFC 3261 §13.3, §14.2, §15; session timers of RFC 4028).
+
+use std::time::Duration;
+
+use confab_machine::Time;
+use serde::{Deserialize, Serialize};
+
+use super::Dialog;
+use crate::{Method, NameAddr, Request, Response};
+
+/// The session interval we ask for, in seconds.
+const SESSION_EXPIRES: u32 = 1800;
+/// The shortest session interval allowed, in seconds (RFC 4028 §5).
+const MIN_SESSION_EXPIRES: u32 = 90;
+/// What may be sent to us within the dialog.
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, MESSAGE, UPDATE, OPTIONS";
+
+/// One participant's session with us, from INVITE to BYE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteUsage {
+    dialog: Dialog,
+    /// Our Contact, `isfocus` and all.
+    contact: NameAddr,
+    phase: Phase,
+    timer: Option<SessionTimer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    AwaitingAnswer,
+    AwaitingAck,
+    Confirmed,
+    Ended,
+}
+
+/// The agreed session timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SessionTimer {
+    /// Seconds.
+    interval: u32,
+    refresher: Refresher,
+    /// When it was agreed on or last refreshed.
+    since: Time,
+    /// Our refresh is on its way.
+    refreshing: bool,
+}
+
+/// Who must refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Refresher {
+    We,
+    They,
+}
+
+/// What a session timer wants sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Upkeep {
+    /// An UPDATE that keeps the session alive. Tell its 2xx to [`InviteUsage::refreshed`].
+    Refresh(Request),
+    /// The BYE of a session that nobody kept alive. It is over.
+    Expired(Request),
+}
+
+impl InviteUsage {
+    /// The session that `request` asks for. `contact` is what our answers give as Contact.
+    ///
+    /// # Errors
+    /// The refusal to send: 400 for what cannot be read, 422 for too short a session interval.
+    pub fn from_request(
+        request: &Request,
+        local_tag: &str,
+        contact: NameAddr,
+    ) -> Result<InviteUsage, Response> {
+        let dialog = Dialog::from_invite(request, local_tag)
+            .map_err(|fault| Response::to(request, fault.status()).with_reason(fault.to_string()))?;
+        if interval_is_too_small(request) {
+            return Err(too_small(request));
+        }
+        Ok(InviteUsage { dialog, contact, phase: Phase::AwaitingAnswer, timer: None })
+    }
+
+    /// The dialog.
+    pub fn dialog(&self) -> &Dialog {
+        &self.dialog
+    }
+
+    /// A response to `request` that belongs to the dialog: with our tag and, unless it is a
+    /// refusal, our Contact (RFC 3261 §12.1.1).
+    pub fn response(&self, request: &Request, status: u16) -> Response {
+        let mut response = Response::to(request, status);
+        response.set_to_tag(&self.dialog.id().local_tag);
+        if status < 300 {
+            response.headers.push("Contact", self.contact.to_string());
+        }
+        if status == 422 {
+            response.headers.push("Min-SE", MIN_SESSION_EXPIRES.to_string());
+        }
+        response
+    }
+
+    /// The 200 to the INVITE that began the session, or to an INVITE or UPDATE within it that
+    /// [`InviteUsage::receive`] took. It agrees on a session timer if the client can do that; a
+    /// body is the caller's to add.
+    pub fn accept_response(&mut self, now: Time, request: &Request) -> Response {
+        if self.phase == Phase::AwaitingAnswer {
+            self.phase = Phase::AwaitingAck;
+        }
+        self.timer = negotiate(now, request);
+        let mut response =
+            self.response(request, 200).with_header("Allow", ALLOW).with_header("Supported", "timer");
+        if let Some(timer) = self.timer {
+            let refresher = match timer.refresher {
+                Refresher::We => "uas",
+                Refresher::They => "uac",
+            };
+            if timer.refresher == Refresher::They {
+                response.headers.push("Require", "timer");
+            }
+            response.headers.push("Session-Expires", format!("{};refresher={refresher}", timer.interval));
+        }
+        response
+    }
+
+    /// The ACK of the 200 came. Only from here on may a BYE of ours be sent (RFC 3261 §15).
+    pub fn acknowledged(&mut self) {
+        if self.phase == Phase::AwaitingAck {
+            self.phase = Phase::Confirmed;
+        }
+    }
+
+    /// Whether the ACK has come and no BYE yet.
+    pub fn is_confirmed(&self) -> bool {
+        self.phase == Phase::Confirmed
+    }
+
+    /// Whether it has ended.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// A request came within the dialog; a BYE ends the session. Answer it with
+    /// [`InviteUsage::accept_response`] if it is an INVITE or UPDATE, else with
+    /// [`InviteUsage::response`].
+    ///
+    /// # Errors
+    /// The status to refuse it with: 481 after the end, 500 when its number goes back, 422 for too
+    /// short a session interval, 400 when it cannot be read.
+    pub fn receive(&mut self, request: &Request) -> Result<(), u16> {
+        if self.phase == Phase::Ended {
+            return Err(481);
+        }
+        self.dialog.accept(request)?;
+        match request.method {
+            Method::Bye => self.phase = Phase::Ended,
+            Method::Invite | Method::Update if interval_is_too_small(request) => return Err(422),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A request of ours within the dialog, with our Contact.
+    pub fn request(&mut self, method: Method) -> Request {
+        let has_contact = !matches!(method, Method::Bye);
+        let mut request = self.dialog.request(method);
+        if has_contact {
+            request.headers.push("Contact", self.contact.to_string());
+        }
+        request
+    }
+
+    /// The BYE that ends the session.
+    pub fn bye(&mut self) -> Request {
+        self.phase = Phase::Ended;
+        self.request(Method::Bye)
+    }
+
+    /// Our UPDATE was answered by 2xx: the session lives on.
+    pub fn refreshed(&mut self, now: Time) {
+        if let Some(timer) = &mut self.timer {
+            timer.since = now;
+            timer.refreshing = false;
+        }
+    }
+
+    /// When [`InviteUsage::upkeep`] has something to say, if nothing happens first.
+    pub fn deadline(&self) -> Option<Time> {
+        let timer = self.timer.filter(|_| self.phase != Phase::Ended)?;
+        let interval = Duration::from_secs(timer.interval.into());
+        // RFC 4028 §10: who refreshes does it at half time; at the end the BYE leaves a little
+        // earlier than the last moment, so that no other end is quicker.
+        let wait = if timer.refresher == Refresher::We && !timer.refreshing {
+            interval / 2
+        } else {
+            interval - (interval / 3).min(Duration::from_secs(32))
+        };
+        Some(timer.since + wait)
+    }
+
+    /// The deadline has come.
+    pub fn upkeep(&mut self, now: Time) -> Option<Upkeep> {
+        if self.deadline().is_none_or(|at| at > now) {
+            return None;
+        }
+        let timer = self.timer.as_mut()?;
+        if timer.refresher == Refresher::They || timer.refreshing {
+            return Some(Upkeep::Expired(self.bye()));
+        }
+        timer.refreshing = true;
+        let expires = format!("{};refresher=uac", timer.interval);
+        let update = self.request(Method::Update).with_header("Supported", "timer");
+        Some(Upkeep::Refresh(update.with_header("Session-Expires", expires)))
+    }
+}
+
+/// The Session-Expires of a request: seconds, and whom it wants to refresh.
+fn session_expires(request: &Request) -> Option<(u32, Option<Refresher>)> {
+    let value = request.headers.get("Session-Expires")?;
+    let mut pieces = value.split(';').map(str::trim);
+    let interval = pieces.next()?.parse().ok()?;
+    let refresher = pieces.find_map(|piece| match piece.to_ascii_lowercase().as_str() {
+        "refresher=uas" => Some(Refresher::We),
+        "refresher=uac" => Some(Refresher::They),
+        _ => None,
+    });
+    Some((interval, refresher))
+}
+
+fn interval_is_too_small(request: &Request) -> bool {
+    session_expires(request).is_some_and(|(interval, _)| interval < MIN_SESSION_EXPIRES)
+}
+
+fn too_small(request: &Request) -> Response {
+    Response::to(request, 422).with_header("Min-SE", MIN_SESSION_EXPIRES.to_string())
+}
+
+/// The timer we answer `request` with (RFC 4028 §9): none if neither it nor a proxy asks for one
+/// and the client could not keep one.
+fn negotiate(now: Time, request: &Request) -> Option<SessionTimer> {
+    let can =
+        request.headers.has_token("Supported", "timer") || request.headers.has_token("Require", "timer");
+    let (asked, wanted) = match session_expires(request) {
+        Some(asked) => asked,
+        None if can => (SESSION_EXPIRES, None),
+        None => return None,
+    };
+    let refresher = if can { wanted.unwrap_or(Refresher::They) } else { Refresher::We };
+    let least =
+        request.headers.get("Min-SE").and_then(|least| least.parse().ok()).unwrap_or(MIN_SESSION_EXPIRES);
+    let interval = asked.min(SESSION_EXPIRES).max(least.min(asked));
+    Some(SessionTimer { interval, refresher, since: now, refreshing: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialog::samples::request;
+
+    const START: Time = Time::from_unix_secs(1_000);
+
+    fn contact() -> NameAddr {
+        "<sip:bob@example.test;gruu;opaque=app:conf:focus:id:ABCD>;isfocus".parse().unwrap()
+    }
+
+    fn usage(lines: &str) -> (InviteUsage, Response) {
+        let invite = request("INVITE", 1, "", lines);
+        let mut usage = InviteUsage::from_request(&invite, "far", contact()).unwrap();
+        let response = usage.accept_response(START, &invite);
+        (usage, response)
+    }
+
+    fn after(seconds: u64) -> Time {
+        START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn from_invite_to_bye() {
+        let (mut usage, response) = usage("Supported: ms-sender\r\n");
+        assert_eq!(response.headers.to().unwrap().tag(), Some("far"));
+        assert_eq!(response.headers.get("Contact").unwrap(), &contact().to_string().as_str());
+        assert_eq!((response.headers.get("Session-Expires"), usage.deadline()), (None, None));
+        assert!(!usage.is_confirmed());
+        usage.acknowledged();
+        assert!(usage.is_confirmed());
+        let info = request("INFO", 2, ";tag=far", "");
+        assert_eq!(usage.receive(&info), Ok(()));
+        assert!(usage.response(&info, 202).headers.get("Contact").is_some());
+        assert!(usage.response(&info, 403).headers.get("Contact").is_none());
+        assert_eq!(usage.receive(&request("INFO", 1, ";tag=far", "")), Err(500));
+        assert!(usage.request(Method::Info).headers.get("Contact").is_some());
+        assert_eq!(usage.receive(&request("BYE", 3, ";tag=far", "")), Ok(()));
+        assert!(usage.is_ended());
+        assert_eq!(usage.receive(&request("INFO", 4, ";tag=far", "")), Err(481));
+    }
+
+    #[test]
+    fn session_timers_are_agreed_on() {
+        fn check(lines: &str, expect: Option<&str>) {
+            let (_, response) = usage(lines);
+            assert_eq!(
+                response.headers.get("Session-Expires").map(|value| value.as_str()),
+                expect,
+                "{lines}"
+            );
+            let theirs = expect.is_some_and(|value| value.ends_with("uac"));
+            assert_eq!(response.headers.has_token("Require", "timer"), theirs);
+        }
+        check("", None);
+        check("Supported: timer\r\n", Some("1800;refresher=uac"));
+        check("Supported: timer\r\nSession-Expires: 600\r\n", Some("600;refresher=uac"));
+        check("k: timer\r\nx: 600;refresher=uas\r\n", Some("600;refresher=uas"));
+        check("Session-Expires: 600\r\n", Some("600;refresher=uas"));
+        check("Supported: timer\r\nSession-Expires: 7200\r\n", Some("1800;refresher=uac"));
+        check("Supported: timer\r\nSession-Expires: 7200\r\nMin-SE: 3600\r\n", Some("3600;refresher=uac"));
+    }
+
+    #[test]
+    fn too_short_an_interval_is_refused() {
+        let invite = request("INVITE", 1, "", "Supported: timer\r\nSession-Expires: 60\r\n");
+        let refusal = InviteUsage::from_request(&invite, "far", contact()).unwrap_err();
+        assert_eq!((refusal.status, refusal.headers.get("Min-SE").unwrap().as_str()), (422, "90"));
+        let (mut usage, _) = usage("");
+        let update = request("UPDATE", 2, ";tag=far", "Session-Expires: 60\r\n");
+        assert_eq!(usage.receive(&update), Err(422));
+        assert_eq!(usage.response(&update, 422).headers.get("Min-SE").unwrap(), &"90");
+    }
+
+    #[test]
+    fn a_client_that_does_not_refresh_is_dropped() {
+        let (mut usage, _) = usage("Supported: timer\r\nSession-Expires: 600\r\n");
+        assert_eq!(usage.deadline(), Some(after(568)));
+        let update = request("UPDATE", 2, ";tag=far", "Supported: timer\r\nSession-Expires: 600\r\n");
+        assert_eq!(usage.receive(&update), Ok(()));
+        usage.accept_response(after(300), &update);
+        assert_eq!(usage.deadline(), Some(after(868)));
+        assert_eq!(usage.upkeep(after(867)), None);
+        let Some(Upkeep::Expired(bye)) = usage.upkeep(after(868)) else { panic!("it was not dropped") };
+        assert_eq!((bye.method, usage.deadline()), (Method::Bye, None));
+    }
+
+    #[test]
+    fn we_refresh_when_asked_to() {
+        let (mut usage, _) = usage("Supported: timer\r\nSession-Expires: 600;refresher=uas\r\n");
+        let Some(Upkeep::Refresh(update)) = usage.upkeep(after(300)) else { panic!("no refresh") };
+        assert_eq!(update.headers.get("Session-Expires").unwrap(), &"600;refresher=uac");
+        assert_eq!(usage.deadline(), Some(after(568)));
+        usage.refreshed(after(301));
+        assert_eq!(usage.deadline(), Some(after(601)));
+        usage.upkeep(after(601));
+        assert!(matches!(usage.upkeep(after(869)), Some(Upkeep::Expired(_))));
+        assert!(usage.is_ended());
+    }
+}
