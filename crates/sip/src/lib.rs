@@ -5,6 +5,10 @@
 //! Header values are kept as they came; typed access parses them when asked. No input makes it
 //! panic: what cannot be read is [`Malformed`], which holds what a server needs to answer 400.
 //!
+//! The state layer stands on it: [`Transactions`] makes each request and its outcome happen once,
+//! [`Dialog`], [`InviteUsage`] and [`Subscription`] are what two ends remember between requests,
+//! [`Forward`] decides what a proxy passes on, and [`auth`] proves who someone is.
+//!
 //! Nothing here owns a socket or a clock.
 
 pub mod auth;
@@ -13,6 +17,7 @@ mod flow;
 pub mod frame;
 mod message;
 pub mod multipart;
+mod proxy;
 pub mod sdp;
 mod text;
 mod transaction;
@@ -23,6 +28,7 @@ pub use message::{
     CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,
     Method, NameAddr, Params, Request, Response, Scheme, Uri, Via, reason_phrase,
 };
+pub use proxy::{Forward, ForwardOutput, forwardable};
 pub use sdp::Sdp;
 pub use text::Text;
 pub use transaction::{ClientKey, Failure, ServerKey, Timers, TransactionOutput, Transactions};
