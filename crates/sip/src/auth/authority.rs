@@ -185,6 +185,7 @@ impl Window {
 /// Proxies on the way may have changed port and transport (RFC 3261 §22.4 rule 2), so what counts
 /// is whom the request is for: user, host, and the `opaque` part that tells one service of a user
 /// from another.
+// Deviation: the digest URI need not equal the Request-URI; user, host and opaque must.
 fn is_for(credentials: &Credentials, uri: &Uri) -> bool {
     credentials
         .uri

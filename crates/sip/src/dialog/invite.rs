@@ -72,8 +72,8 @@ impl InviteUsage {
         local_tag: &str,
         contact: NameAddr,
     ) -> Result<InviteUsage, Response> {
-        let dialog = Dialog::from_invite(request, local_tag)
-            .map_err(|fault| Response::to(request, fault.status()).with_reason(fault.to_string()))?;
+        let dialog =
+            Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
         if interval_is_too_small(request) {
             return Err(too_small(request));
         }

@@ -98,8 +98,8 @@ impl Subscription {
         longest: u32,
     ) -> Result<Subscription, Response> {
         let event = request.headers.get("Event").ok_or_else(|| Response::to(request, 489))?.detached();
-        let dialog = Dialog::from_invite(request, local_tag)
-            .map_err(|fault| Response::to(request, fault.status()).with_reason(fault.to_string()))?;
+        let dialog =
+            Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
         let mut subscription = Subscription {
             dialog,
             contact,
@@ -182,8 +182,7 @@ impl Subscription {
         response.headers.push("Expires", self.granted.to_string());
         self.grant_extensions(&mut response);
         if self.piggyback && (is_new || !ends) {
-            // Deviation: a look once at the state says active with no time left, because
-            // pidgin-sipe reads most documents only from what is active.
+            // Deviation: a look once at the state is active;expires=0, because pidgin-sipe reads only active ones.
             response.headers.push("Subscription-State", self.active_for(now));
             response.headers.push("ms-piggyback-cseq", self.dialog.next_number().to_string());
             response.set_body(content_type, body);
@@ -414,7 +413,7 @@ mod tests {
         let mut no_contact = request("SUBSCRIBE", 1, "", "Event: conference\r\n");
         no_contact.headers.remove("Contact");
         let refusal = Subscription::from_request(START, &no_contact, "far", contact, 60).unwrap_err();
-        assert_eq!((refusal.status, refusal.reason.as_str()), (400, "Contact: is missing"));
+        assert_eq!(refusal.status, 400);
         let (mut subscription, _) =
             subscribed("Event: conference\r\nExpires: 99999\r\nAccept: A/b;q=1, c/d\r\n");
         assert_eq!(subscription.expires_at(), after(3600));
