@@ -1,0 +1,98 @@
+//! What a conference on an MCU says in the flow trace: steps 7 and 8, without any content.
+
+use confab_machine::{Component, FlowNote, Traced};
+use confab_schema::{
+    cccp::{self, Command},
+    conference_info::ConferenceInfo,
+    uri::UserUri,
+};
+use confab_sip::{Method, Request, Response};
+
+use crate::{Action, Event, event::sender};
+
+/// This server.
+pub(crate) const SELF: Component = Component::ImMcu;
+/// The other end of step 8; the front end between passes on what it is given.
+pub(crate) const PARTICIPANT: Component = Component::Client;
+
+/// A person as the trace may name him: telephone numbers stay out of it.
+pub(crate) fn who(user: &UserUri) -> String {
+    if is_number(user.user()) { "a telephone".to_owned() } else { user.to_string() }
+}
+
+fn is_number(user: &str) -> bool {
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || "-.();=".contains(c))
+}
+
+impl Traced for Event {
+    fn flow_note(&self) -> Option<FlowNote> {
+        match self {
+            Event::Control { request, .. } => {
+                Some(FlowNote::new(7, Component::Focus, SELF, command_summary(request)))
+            }
+            Event::SipRequest { request, .. } => from_participant(request_summary(request)),
+            Event::SipAck { .. } | Event::SipStrayResponse { .. } => None,
+            Event::SipCancelled { .. } => from_participant("CANCEL".to_owned()),
+            Event::SipResponse { response, .. } => response_note(response),
+            Event::SipFailed { .. } => from_participant("no answer".to_owned()),
+            Event::SipServerFailed { .. } => from_participant("no ACK".to_owned()),
+        }
+    }
+}
+
+impl Traced for Action {
+    fn flow_note(&self) -> Option<FlowNote> {
+        match self {
+            Action::ControlResponse { response, .. } => {
+                Some(FlowNote::new(7, SELF, Component::Focus, answer_summary(response)))
+            }
+            Action::Notify(document) => {
+                Some(FlowNote::new(7, SELF, Component::Focus, notify_summary(document)))
+            }
+            Action::Respond { response, .. } => {
+                let method = response.headers.cseq().map(|cseq| cseq.method.to_string()).unwrap_or_default();
+                Some(FlowNote::new(8, SELF, PARTICIPANT, format!("{} {method}", response.status)))
+            }
+            Action::Send { note, .. } => note.clone(),
+            Action::Cancel { .. } => Some(FlowNote::new(8, SELF, PARTICIPANT, "CANCEL")),
+            Action::Ended => Some(FlowNote::new(7, SELF, Component::Focus, "conference ended")),
+        }
+    }
+}
+
+fn from_participant(summary: String) -> Option<FlowNote> {
+    Some(FlowNote::new(8, PARTICIPANT, SELF, summary))
+}
+
+fn command_summary(request: &cccp::Request) -> String {
+    request.commands.first().map_or("no command".to_owned(), Command::summary)
+}
+
+fn answer_summary(response: &cccp::Response) -> String {
+    let name = response.results.first().map_or("response", |result| &*result.name);
+    let reason = response.failure_reason().unwrap_or_default();
+    format!("{name} {} {reason}", response.code.as_str()).trim_end().to_owned()
+}
+
+fn notify_summary(document: &ConferenceInfo) -> String {
+    let people = document.users.as_ref().map_or(0, |users| users.users.len());
+    format!("notify version {}, {people} people", document.version)
+}
+
+fn request_summary(request: &Request) -> String {
+    match sender(request) {
+        Some(sender) => format!("{} {}", request.method, who(&sender)),
+        None => request.method.to_string(),
+    }
+}
+
+/// Of the answers to a fan-out only the bad ones are told.
+fn response_note(response: &Response) -> Option<FlowNote> {
+    let method = response.headers.cseq().ok()?.method;
+    let is_told = match method {
+        Method::Invite => response.status > 100,
+        _ => response.status >= 300,
+    };
+    if is_told { from_participant(format!("{} {method}", response.status)) } else { None }
+}
