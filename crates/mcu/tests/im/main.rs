@@ -1,0 +1,9 @@
+//! The IM MCU in whole conferences: Focus on one side, people on the other.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod dial_out;
+mod membership;
+mod messages;
+mod model;
+mod room;

@@ -1,0 +1,421 @@
+//! A house for one IM conference: a transaction layer around the machine, a Focus that commands
+//! it, and people whose clients answer as they are told.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use confab_machine::{Entropy, Time, Traced};
+use confab_mcu::{Action, Conference, ConferenceSpec, Event, ImMcu, Mcu, McuLimits};
+use confab_schema::{
+    cccp::{self, AddUser, Code, Command, ConferenceKeys, UserKeys},
+    conference_info::{ConferenceInfo, Endpoint, JoiningMethod, Role, State, User},
+    uri::{ConferenceUri, McuType, UserUri},
+};
+use confab_sip::{
+    ClientKey, Flow, Message, Method, Request, Response, TransactionOutput, Transactions, Transport,
+};
+
+pub const FOCUS: &str = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F04C68";
+pub const CHAT: &str = "sip:ann@example.test;gruu;opaque=app:conf:chat:id:3E1C92F04C68";
+pub const SERVER: &str = "sip:mcu.example.test:5062;transport=tls";
+pub const ALL_TYPES: &str = "text/plain text/html multipart/alternative application/im-iscomposing+xml";
+
+/// One client, in at most one session.
+#[derive(Default)]
+pub struct Client {
+    pub name: String,
+    flow: u64,
+    /// How it answers MESSAGE, INFO and INVITE; `None` = not at all.
+    pub answer: Option<u16>,
+    pub accept_types: &'static str,
+    /// Everything it was sent but responses.
+    pub received: VecDeque<Request>,
+    call_id: String,
+    local: String,
+    remote: String,
+    pub cseq: u32,
+}
+
+pub struct Room {
+    pub now: Time,
+    conference: Conference,
+    transactions: Transactions,
+    numbers: BTreeMap<ClientKey, u64>,
+    pub clients: Vec<Client>,
+    responses: Vec<(Flow, Response)>,
+    /// What clients will answer once the machine has done what it wanted.
+    unanswered: VecDeque<(String, Request, u16)>,
+    /// What the Focus was answered and told.
+    pub answers: Vec<cccp::Response>,
+    pub notifications: Vec<ConferenceInfo>,
+    pub trace: Vec<String>,
+    pub ended: bool,
+    branches: u64,
+    requests: u32,
+}
+
+impl Room {
+    pub fn new() -> Room {
+        Room::with_limits(McuLimits::default())
+    }
+
+    pub fn with_limits(limits: McuLimits) -> Room {
+        let spec = ConferenceSpec {
+            conference: ConferenceUri::parse(FOCUS).unwrap(),
+            server_uri: SERVER.to_owned(),
+            locked: false,
+            limits,
+        };
+        let mut entropy = Entropy::from_seed([1; 32]);
+        let transactions = Transactions::new(entropy.fork(), 10_000);
+        Room {
+            now: Time::from_unix_secs(1_000_000),
+            conference: ImMcu.add_conference(spec, entropy).unwrap(),
+            transactions,
+            numbers: BTreeMap::new(),
+            clients: Vec::new(),
+            responses: Vec::new(),
+            unanswered: VecDeque::new(),
+            answers: Vec::new(),
+            notifications: Vec::new(),
+            trace: Vec::new(),
+            ended: false,
+            branches: 0,
+            requests: 0,
+        }
+    }
+
+    /// A conference in which these people chat.
+    pub fn of(names: &[&str]) -> Room {
+        let mut room = Room::new();
+        for name in names {
+            room.expect(name);
+            room.enter(name);
+            assert_eq!(room.join(name), 200);
+        }
+        room.notifications.clear();
+        room
+    }
+
+    /// Somebody's client, not in the conference yet.
+    pub fn enter(&mut self, name: &str) -> usize {
+        let index = self.clients.len();
+        self.clients.push(Client {
+            name: name.to_owned(),
+            flow: index as u64 + 1,
+            answer: Some(200),
+            accept_types: ALL_TYPES,
+            call_id: "none".to_owned(),
+            local: format!("<sip:{name}@example.test>;tag={name}tag"),
+            remote: format!("<{CHAT}>;tag=none"),
+            ..Client::default()
+        });
+        index
+    }
+
+    pub fn client(&mut self, name: &str) -> &mut Client {
+        self.clients.iter_mut().find(|client| client.name == name).expect("he has a client")
+    }
+
+    // The Focus.
+
+    pub fn command(&mut self, command: Command) -> Option<cccp::Response> {
+        self.requests += 1;
+        let request = cccp::Request {
+            request_id: self.requests,
+            from: FOCUS.to_owned(),
+            to: CHAT.to_owned(),
+            commands: vec![command],
+        };
+        let before = self.answers.len();
+        self.tell(Event::Control { id: u64::from(self.requests), request });
+        self.settle();
+        self.answers.get(before).cloned()
+    }
+
+    pub fn expect(&mut self, name: &str) {
+        let response = self.command(add_user(name, &format!("{{{name}}}"), JoiningMethod::DialedIn));
+        assert_eq!(response.map(|response| response.code), Some(Code::Success));
+    }
+
+    pub fn delete_user(&mut self, name: &str) -> cccp::Response {
+        self.command(Command::DeleteUser { mcu_uri: None, keys: user_keys(name) }).expect("an answer")
+    }
+
+    /// The last document's line for each person: `bob connected dialed-in`.
+    pub fn told(&mut self) -> Vec<String> {
+        let users = self.notifications.pop().and_then(|document| document.users);
+        self.notifications.clear();
+        users.map_or_else(Vec::new, |users| users.users.iter().map(line).collect())
+    }
+
+    // Participants.
+
+    /// INVITE and, if it was accepted, ACK; the status.
+    pub fn join(&mut self, name: &str) -> u16 {
+        let types = self.client(name).accept_types;
+        let sdp = format!("v=0\r\nm=message 5060 sip null\r\na=accept-types:{types}\r\n");
+        let status = self.invite(name, "application/sdp", &sdp).status;
+        if status == 200 {
+            self.ack(name);
+        }
+        status
+    }
+
+    pub fn invite(&mut self, name: &str, content_type: &str, body: &str) -> Response {
+        let client = self.client(name);
+        client.call_id = format!("call-{name}-{}", client.flow);
+        client.local = format!("<sip:{name}@example.test>;tag={name}tag");
+        client.remote = format!("<{CHAT}>");
+        let response = self.send(name, Method::Invite, content_type, body);
+        if response.status == 200 {
+            self.client(name).remote = response.headers.get("To").unwrap().to_string();
+        }
+        response
+    }
+
+    pub fn ack(&mut self, name: &str) {
+        let request = self.build(name, Method::Ack, "", "");
+        let flow = flow(self.client(name).flow);
+        self.deliver(flow, request.into());
+    }
+
+    /// Sends a request in the client's session and returns the final response.
+    pub fn send(&mut self, name: &str, method: Method, content_type: &str, body: &str) -> Response {
+        self.client(name).cseq += 1;
+        let mut request = self.build(name, method, content_type, body);
+        request.headers.push("P-Asserted-Identity", format!("<sip:{name}@example.test>"));
+        self.send_request(name, request)
+    }
+
+    pub fn send_request(&mut self, name: &str, request: Request) -> Response {
+        let flow = flow(self.client(name).flow);
+        self.responses.clear();
+        self.deliver(flow, request.into());
+        let own = self.responses.iter().rfind(|(to, response)| *to == flow && response.status >= 200);
+        own.expect("a final response").1.clone()
+    }
+
+    pub fn say(&mut self, name: &str, text: &str) -> Response {
+        self.send(name, Method::Message, "text/plain; charset=UTF-8", text)
+    }
+
+    pub fn build(&mut self, name: &str, method: Method, content_type: &str, body: &str) -> Request {
+        self.branches += 1;
+        let branch = self.branches;
+        let client = self.client(name);
+        let mut request = Request::new(method.clone(), CHAT.parse().unwrap())
+            .with_header("Via", format!("SIP/2.0/TLS {name}.example.test;branch=z9hG4bK{branch}"))
+            .with_header("From", client.local.clone())
+            .with_header("To", client.remote.clone())
+            .with_header("Call-ID", client.call_id.clone())
+            .with_header("CSeq", format!("{} {method}", client.cseq))
+            .with_header("Max-Forwards", "70")
+            .with_header("Contact", format!("<sip:{name}@{name}.example.test>"));
+        if !content_type.is_empty() {
+            request.set_body(content_type, Bytes::copy_from_slice(body.as_bytes()));
+        }
+        request
+    }
+
+    /// What the client was sent by this method since the last look, as `type: body`.
+    pub fn inbox(&mut self, name: &str, method: &Method) -> Vec<String> {
+        let received = std::mem::take(&mut self.client(name).received);
+        let of_method = received.iter().filter(|request| request.method == *method);
+        of_method
+            .map(|request| {
+                let kind =
+                    request.headers.content_type().map(|kind| kind.kind.to_string()).unwrap_or_default();
+                format!("{kind}: {}", String::from_utf8_lossy(&request.body))
+            })
+            .collect()
+    }
+
+    /// A client's answer to what it was sent.
+    pub fn answer(&mut self, name: &str, request: &Request, status: u16) {
+        let types = self.client(name).accept_types;
+        let mut response =
+            Response::to(request, status).with_header("Contact", format!("<sip:{name}@{name}.example.test>"));
+        response.set_to_tag(&format!("{name}tag"));
+        if request.method == Method::Invite && status == 200 {
+            let sdp = format!("v=0\r\nm=message 5060 sip null\r\na=accept-types:{types}\r\n");
+            response.set_body("application/sdp", sdp.into());
+            let client = self.client(name);
+            client.call_id = request.headers.call_id().unwrap().to_string();
+            client.local = response.headers.get("To").unwrap().to_string();
+            client.remote = request.headers.get("From").unwrap().to_string();
+        }
+        self.answer_with(name, response);
+    }
+
+    pub fn answer_with(&mut self, name: &str, response: Response) {
+        let flow = flow(self.client(name).flow);
+        self.deliver(flow, response.into());
+    }
+
+    // Time and the machine.
+
+    /// Lets this much time pass, stopping at every deadline.
+    pub fn wait(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        loop {
+            let next = [self.transactions.deadline(), self.conference.deadline()].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if self.transactions.deadline().is_some_and(|at| at <= self.now) {
+                let mut outputs = Vec::new();
+                self.transactions.handle_timeout(self.now, &mut outputs);
+                self.route(outputs);
+            }
+            if self.conference.deadline().is_some_and(|at| at <= self.now) {
+                let mut actions = Vec::new();
+                self.conference.handle_timeout(self.now, &mut actions);
+                assert!(self.conference.deadline().is_none_or(|at| at > self.now), "the deadline moves");
+                self.act(actions);
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self, flow: Flow, message: Message) {
+        let message = Message::parse(message.to_bytes()).expect("what is sent can be read");
+        let mut outputs = Vec::new();
+        self.transactions.receive(self.now, flow, message, &mut outputs);
+        self.route(outputs);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some((name, request, status)) = self.unanswered.pop_front() {
+            self.answer(&name, &request, status);
+        }
+    }
+
+    fn route(&mut self, outputs: Vec<TransactionOutput>) {
+        for output in outputs {
+            match output {
+                TransactionOutput::Transmit { flow, message } => self.transmit(flow, message),
+                TransactionOutput::Request { key, flow, request } => {
+                    self.tell(Event::SipRequest { key, flow, request });
+                }
+                TransactionOutput::Ack { request, .. } => self.tell(Event::SipAck { request }),
+                TransactionOutput::Cancelled { key } => self.tell(Event::SipCancelled { key }),
+                TransactionOutput::Response { key, response } => {
+                    let id = self.numbers[&key];
+                    self.tell(Event::SipResponse { id, response });
+                }
+                TransactionOutput::StrayResponse { response, .. } => {
+                    self.tell(Event::SipStrayResponse { response });
+                }
+                TransactionOutput::Failed { key, .. } => {
+                    let id = self.numbers[&key];
+                    self.tell(Event::SipFailed { id });
+                }
+                TransactionOutput::ServerFailed { key, .. } => self.tell(Event::SipServerFailed { key }),
+            }
+        }
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        self.trace.extend(event.flow_note().map(|note| note.summary));
+        let mut actions = Vec::new();
+        self.conference.handle(self.now, event, &mut actions);
+        self.act(actions);
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        let mut notified = false;
+        for action in actions {
+            assert!(!self.ended, "nothing follows Ended");
+            self.trace.extend(action.flow_note().map(|note| note.summary));
+            let mut outputs = Vec::new();
+            match action {
+                Action::ControlResponse { response, .. } => self.answers.push(response),
+                Action::Notify(document) => {
+                    assert!(!notified, "one notification an event");
+                    notified = true;
+                    self.notifications.push(*document);
+                }
+                Action::Respond { key, response } => {
+                    self.transactions.respond(self.now, &key, response, &mut outputs);
+                }
+                Action::Send { id, flow: way, request, .. } => {
+                    let way = way.unwrap_or_else(|| {
+                        let called = request.headers.to().unwrap().uri.user.unwrap().to_string();
+                        flow(self.client(&called).flow)
+                    });
+                    let key =
+                        self.transactions.request(self.now, way, "mcu.example.test", request, &mut outputs);
+                    self.numbers.insert(key, id);
+                }
+                Action::Cancel { id } => {
+                    let key =
+                        self.numbers.iter().find(|(_, number)| **number == id).map(|(key, _)| key.clone());
+                    self.transactions.cancel(self.now, &key.expect("it was sent"), &mut outputs);
+                }
+                Action::Ended => self.ended = true,
+            }
+            self.route(outputs);
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, message: Message) {
+        match message {
+            Message::Response(response) => self.responses.push((flow, response)),
+            Message::Request(request) => {
+                let client = self.clients.iter_mut().find(|client| client.flow == flow.id).expect("a client");
+                client.received.push_back(request.clone());
+                let (name, status) = (client.name.clone(), client.answer);
+                let answered = match request.method {
+                    Method::Ack | Method::Benotify => None,
+                    Method::Bye | Method::Cancel => Some(200),
+                    _ => status,
+                };
+                if let Some(status) = answered {
+                    self.unanswered.push_back((name, request, status));
+                }
+            }
+        }
+    }
+}
+
+pub fn flow(id: u64) -> Flow {
+    Flow { id, transport: Transport::Tls }
+}
+
+pub fn keys() -> ConferenceKeys {
+    ConferenceKeys { entity: Some(FOCUS.to_owned()), conference_id: None }
+}
+
+pub fn user_keys(name: &str) -> UserKeys {
+    UserKeys { entity: FOCUS.to_owned(), user: format!("sip:{name}@example.test") }
+}
+
+pub fn add_user(name: &str, endpoint: &str, method: JoiningMethod) -> Command {
+    let mut user = User::new(format!("sip:{name}@example.test"));
+    user.display_text = Some(name.to_uppercase());
+    user.roles = vec![Role::Attendee];
+    let mut endpoint = Endpoint::new(endpoint);
+    endpoint.joining_method = Some(method);
+    user.endpoints = vec![endpoint];
+    Command::AddUser(AddUser { mcu_uri: Some(CHAT.to_owned()), keys: keys(), user })
+}
+
+fn line(user: &User) -> String {
+    let name = UserUri::parse(&user.entity).unwrap().user().to_owned();
+    if user.state == State::Deleted {
+        return format!("{name} deleted");
+    }
+    let endpoints = user.endpoints.iter().map(|endpoint| {
+        assert_eq!(endpoint.session_type.as_deref(), Some(McuType::Chat.as_str()));
+        assert_eq!(endpoint.media.first().map(|media| media.kind.as_str()), Some("chat"));
+        let status = endpoint.status.map_or("", |status| status.as_str());
+        let method = endpoint.joining_method.map_or("", |method| method.as_str());
+        format!(" {} {status} {method}", endpoint.entity)
+    });
+    format!("{name}{}", endpoints.collect::<String>())
+}
