@@ -1,0 +1,270 @@
+//! Step 4: every "may X do Y" question of a conference, as total, pure functions.
+//!
+//! Nothing outside this file compares roles to decide a right (a tidy test holds that).
+//! Sources: c3p §5 (rights), §7.2 (admission); OCS 2007 R2 technical reference.
+
+use confab_machine::Time;
+use confab_schema::{
+    conference_info::{AdmissionPolicy, Role},
+    uri::{McuType, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{reason::Reason, record::ConferenceRecord};
+
+/// What the deployment allows its conferences.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeetingPolicy {
+    /// How many people may be in one conference at once.
+    pub max_participants: usize,
+    /// How many records one organizer may have at once.
+    pub max_conferences_per_organizer: usize,
+    /// The media that work and may be scheduled.
+    pub media: Vec<McuType>,
+    /// How long a conference scheduled without an expiry lives, in seconds.
+    pub default_lifetime_s: u64,
+}
+
+/// How a person has proved who he is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Signed in to this deployment.
+    Enterprise,
+    /// Not signed in.
+    Anonymous,
+}
+
+/// The answer to "may he join?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes, with this role.
+    Admit(Role),
+    /// No, by this rule.
+    Refuse(Reason),
+}
+
+/// The answer to "may he do this?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Yes.
+    Allow,
+    /// No, by this rule.
+    Refuse(Reason),
+}
+
+/// What a participant may want to do to a running conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Receive the roster and its changes.
+    Watch,
+    /// Join a medium oneself.
+    JoinMedium,
+    /// Have a conferencing server call oneself at another address.
+    CallOneself,
+    /// Have a conferencing server call somebody else.
+    CallOthers,
+    /// Take oneself out.
+    RemoveOneself,
+    /// Eject somebody else.
+    EjectOthers,
+    /// Promote and demote.
+    ChangeRoles,
+    /// Lock and unlock.
+    Lock,
+    /// End the conference for everybody.
+    End,
+}
+
+/// Who has which right: the one table. Columns: attendee, presenter, the refusal.
+const RIGHTS: [(Right, bool, bool, Reason); 9] = [
+    (Right::Watch, true, true, Reason::NotJoined),
+    (Right::JoinMedium, true, true, Reason::NotJoined),
+    (Right::CallOneself, true, true, Reason::NotJoined),
+    (Right::CallOthers, false, true, Reason::AttendeeDialOut),
+    (Right::RemoveOneself, true, true, Reason::NotJoined),
+    (Right::EjectOthers, false, true, Reason::NotPresenter),
+    (Right::ChangeRoles, false, true, Reason::NotPresenter),
+    (Right::Lock, false, true, Reason::NotPresenter),
+    (Right::End, false, true, Reason::NotPresenter),
+];
+
+/// May somebody with `role` (`None` = has not joined) exercise `right`?
+pub fn may(role: Option<Role>, right: Right) -> Permission {
+    let Some(role) = role else { return Permission::Refuse(Reason::NotJoined) };
+    let (_, attendee, presenter, refusal) =
+        RIGHTS.iter().find(|row| row.0 == right).expect("the table has a row for each right");
+    let allowed = match role {
+        Role::Attendee => *attendee,
+        Role::Presenter => *presenter,
+    };
+    if allowed { Permission::Allow } else { Permission::Refuse(*refusal) }
+}
+
+/// May `user` join the conference of `record` now?
+///
+/// `present` is the role of somebody who is in already (he joins with another endpoint, which
+/// neither lock nor size hinders), `people` how many there are.
+pub fn may_join(
+    record: &ConferenceRecord,
+    policy: &MeetingPolicy,
+    now: Time,
+    user: &UserUri,
+    identity: Identity,
+    present: Option<Role>,
+    people: usize,
+) -> Admission {
+    if now >= record.expires {
+        return Admission::Refuse(Reason::NoSuchConference);
+    }
+    if let Some(role) = present {
+        return Admission::Admit(role);
+    }
+    if identity == Identity::Anonymous {
+        return Admission::Refuse(Reason::AnonymousNotAllowed);
+    }
+    let organizer = user == record.organizer();
+    // Deviation: a lock keeps out everybody new but the organizer, who could not unlock it otherwise.
+    if record.locked && !organizer {
+        return Admission::Refuse(Reason::Locked);
+    }
+    let listed = record.listed_role(user);
+    let admitted = match record.admission {
+        AdmissionPolicy::OpenAuthenticated | AdmissionPolicy::Anonymous => true,
+        AdmissionPolicy::ClosedAuthenticated => listed.is_some(),
+    };
+    if !admitted {
+        return Admission::Refuse(Reason::NotInvited);
+    }
+    if people >= policy.max_participants && !organizer {
+        return Admission::Refuse(Reason::Full);
+    }
+    Admission::Admit(listed.unwrap_or(Role::Attendee))
+}
+
+/// May somebody be called into the conference of `record` now, by one who may call?
+///
+/// Being called stands in for an invitation, so only expiry, lock and size can hinder it.
+pub fn may_be_called(
+    record: &ConferenceRecord,
+    policy: &MeetingPolicy,
+    now: Time,
+    present: Option<Role>,
+    people: usize,
+) -> Permission {
+    if now >= record.expires {
+        Permission::Refuse(Reason::NoSuchConference)
+    } else if present.is_some() {
+        Permission::Allow
+    } else if record.locked {
+        Permission::Refuse(Reason::Locked)
+    } else if people >= policy.max_participants {
+        Permission::Refuse(Reason::Full)
+    } else {
+        Permission::Allow
+    }
+}
+
+/// May `requester` schedule, read or delete conferences in the name of `organizer`?
+pub fn may_schedule(requester: &UserUri, organizer: &UserUri) -> Permission {
+    if requester == organizer { Permission::Allow } else { Permission::Refuse(Reason::BadFrom) }
+}
+
+/// Does this admission policy need nothing that the deployment forbids?
+///
+/// Anonymous people cannot prove that they know a conference key yet, so a conference that admits
+/// them cannot be scheduled.
+pub fn may_admit_by(admission: AdmissionPolicy) -> Permission {
+    match admission {
+        AdmissionPolicy::OpenAuthenticated | AdmissionPolicy::ClosedAuthenticated => Permission::Allow,
+        AdmissionPolicy::Anonymous => Permission::Refuse(Reason::AnonymousNotAllowed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_schema::uri::ConferenceUri;
+
+    use super::*;
+
+    fn user(name: &str) -> UserUri {
+        UserUri::parse(&format!("sip:{name}@example.test")).unwrap()
+    }
+
+    fn record(admission: AdmissionPolicy, locked: bool) -> ConferenceRecord {
+        let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:ABCDEFGH12345678";
+        ConferenceRecord {
+            uri: ConferenceUri::parse(uri).unwrap(),
+            version: 1,
+            subject: String::new(),
+            description: String::new(),
+            expires: Time::from_unix_secs(1000),
+            admission,
+            locked,
+            participants: vec![
+                crate::record::Invitee { user: user("bob"), role: Role::Attendee },
+                crate::record::Invitee { user: user("pat"), role: Role::Presenter },
+            ],
+            media: vec![McuType::Chat],
+            notification_data: None,
+            organizer_data: None,
+            created: Time::EPOCH,
+            updated: Time::EPOCH,
+            last_activated: None,
+        }
+    }
+
+    #[test]
+    fn admission_table() {
+        use Admission::{Admit, Refuse};
+        use AdmissionPolicy::{ClosedAuthenticated as Closed, OpenAuthenticated as Open};
+        use Identity::{Anonymous, Enterprise};
+        use Role::{Attendee, Presenter};
+        let policy = MeetingPolicy {
+            max_participants: 3,
+            max_conferences_per_organizer: 10,
+            media: vec![McuType::Chat],
+            default_lifetime_s: 60,
+        };
+        #[rustfmt::skip]
+        let table = [
+            // admission, locked, who, identity, present, people, at → answer
+            (Open,   false, "ann", Enterprise, None, 0, 0, Admit(Presenter)),
+            (Open,   false, "bob", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Open,   false, "pat", Enterprise, None, 0, 0, Admit(Presenter)),
+            (Open,   false, "eve", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Closed, false, "eve", Enterprise, None, 0, 0, Refuse(Reason::NotInvited)),
+            (Closed, false, "bob", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Open,   false, "eve", Anonymous,  None, 0, 0, Refuse(Reason::AnonymousNotAllowed)),
+            (Open,   true,  "bob", Enterprise, None, 0, 0, Refuse(Reason::Locked)),
+            (Open,   true,  "pat", Enterprise, None, 0, 0, Refuse(Reason::Locked)),
+            (Open,   true,  "ann", Enterprise, None, 0, 0, Admit(Presenter)),
+            (Open,   true,  "bob", Enterprise, Some(Presenter), 2, 0, Admit(Presenter)),
+            (Open,   false, "eve", Enterprise, None, 2, 0, Admit(Attendee)),
+            (Open,   false, "eve", Enterprise, None, 3, 0, Refuse(Reason::Full)),
+            (Open,   false, "ann", Enterprise, None, 3, 0, Admit(Presenter)),
+            (Open,   false, "ann", Enterprise, None, 0, 1000, Refuse(Reason::NoSuchConference)),
+        ];
+        for (admission, locked, who, identity, present, people, at, answer) in table {
+            let got = may_join(
+                &record(admission, locked),
+                &policy,
+                Time::from_unix_secs(at),
+                &user(who),
+                identity,
+                present,
+                people,
+            );
+            assert_eq!(got, answer, "{admission:?} locked={locked} {who} {identity:?} {present:?} {people}");
+        }
+    }
+
+    #[test]
+    fn rights_table() {
+        for (right, attendee, presenter, refusal) in RIGHTS {
+            let expect = |allowed| if allowed { Permission::Allow } else { Permission::Refuse(refusal) };
+            assert_eq!(may(Some(Role::Attendee), right), expect(attendee), "{right:?}");
+            assert_eq!(may(Some(Role::Presenter), right), expect(presenter), "{right:?}");
+            assert_eq!(may(None, right), Permission::Refuse(Reason::NotJoined), "{right:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Steps 2 and 4: the conference record, which is all that the conferencing database holds of a
+//! conference (MS-CONFPRO §2.2.1.2).
+
+use confab_machine::Time;
+use confab_schema::{
+    conference_info::{AdmissionPolicy, Role},
+    uri::{ConferenceUri, McuType, UserUri},
+    xml::Element,
+};
+use serde::{Deserialize, Serialize};
+
+/// A conference as it was scheduled. It outlives every meeting held under it, until it expires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConferenceRecord {
+    /// Organizer and ID; the key.
+    pub uri: ConferenceUri,
+    /// 1 when inserted, one more with each saved change (the optimistic lock).
+    pub version: u32,
+    /// Shown to participants as the topic.
+    pub subject: String,
+    /// The organizer's description.
+    pub description: String,
+    /// After this moment the record may be deleted and nobody can join.
+    pub expires: Time,
+    /// Who may join.
+    pub admission: AdmissionPolicy,
+    /// Whether a leader has locked it: nobody new gets in.
+    pub locked: bool,
+    /// Those the organizer named, with the role each gets on joining.
+    pub participants: Vec<Invitee>,
+    /// The media it was scheduled with: one conferencing server each.
+    pub media: Vec<McuType>,
+    /// Opaque XML that every participant's notifications carry, if the organizer gave any.
+    pub notification_data: Option<Element>,
+    /// Opaque XML for the organizer alone, if any.
+    pub organizer_data: Option<Element>,
+    /// When it was scheduled.
+    pub created: Time,
+    /// When it was last changed.
+    pub updated: Time,
+    /// When somebody last joined an inactive conference and so activated it.
+    pub last_activated: Option<Time>,
+}
+
+impl ConferenceRecord {
+    /// Who scheduled it.
+    pub fn organizer(&self) -> &UserUri {
+        &self.uri.organizer
+    }
+
+    /// The role the organizer gave to `user`: presenter for himself, the listed one for an
+    /// invitee, none for anybody else.
+    pub fn listed_role(&self, user: &UserUri) -> Option<Role> {
+        if user == self.organizer() {
+            return Some(Role::Presenter);
+        }
+        self.participants.iter().find(|invitee| &invitee.user == user).map(|invitee| invitee.role)
+    }
+}
+
+/// Somebody the organizer named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitee {
+    /// Who.
+    pub user: UserUri,
+    /// The role he gets when he joins.
+    pub role: Role,
+}
