@@ -17,6 +17,7 @@
 //! Deliberately absent: SIP and HTTP (the shell carries both), every MCU (they are reached only as
 //! C3P over the control link), the database (records come in loaded and leave as `Save`).
 
+pub mod focus;
 pub mod policy;
 pub mod reason;
 pub mod record;

@@ -1,0 +1,396 @@
+//! The Focus of one conference (RFC 4353 §4): it admits people, keeps the roster, commands the
+//! conferencing servers and tells every subscriber what changed. Steps 3, 4, 5 and 7.
+//!
+//! It knows C3P and not SIP: the shell turns an INVITE into [`Event::Join`], an INFO into
+//! [`Event::Command`], and answers as the [`Action`]s say.
+
+mod command;
+mod join;
+mod lifecycle;
+mod mcu_session;
+mod notify;
+mod roster;
+mod trace;
+
+use bytes::Bytes;
+use confab_machine::{Entropy, Machine, Time};
+use confab_schema::{
+    cccp,
+    conference_info::{ConferenceInfo, View},
+    uri::{McuType, McuUri, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    policy::{Identity, MeetingPolicy},
+    reason::Reason,
+    record::ConferenceRecord,
+};
+use command::PendingCommands;
+use mcu_session::McuSessions;
+use notify::{Changes, Subscribers};
+use roster::Roster;
+
+/// How many people, subscribers and waiting requests one Focus takes beyond what the meeting
+/// policy allows; enough for every person to have several endpoints.
+const ENDPOINTS_PER_PERSON: usize = 10;
+
+macro_rules! handle_types {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+    )*};
+}
+
+handle_types! {
+    /// The shell's name for one INVITE dialog between a participant and the Focus.
+    JoinId;
+    /// The shell's name for one SUBSCRIBE dialog.
+    SubscriptionId;
+    /// The shell's name for one C3P command that awaits its answer.
+    CommandId;
+    /// The shell's name for one INVITE to a conferencing server that awaits the Focus' word.
+    InviteId;
+}
+
+/// What happens to a Focus.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Step 3: somebody sent INVITE with this C3P request.
+    Join {
+        /// The new dialog.
+        join: JoinId,
+        /// Who, as authenticated.
+        user: UserUri,
+        /// How he proved it.
+        identity: Identity,
+        /// What to call him in the roster.
+        display_name: String,
+        /// The body: one `addUser`.
+        request: cccp::Request,
+    },
+    /// The INVITE dialog ended (BYE, or the connection was lost for good).
+    Left {
+        /// The dialog.
+        join: JoinId,
+    },
+    /// Step 3: somebody sent SUBSCRIBE for the event package `conference`.
+    Subscribe {
+        /// The new dialog.
+        subscription: SubscriptionId,
+        /// Who, as authenticated.
+        user: UserUri,
+        /// Which form of the documents he understands.
+        view: View,
+    },
+    /// The subscription's dialog asked for the current document (a refreshing SUBSCRIBE).
+    Refresh {
+        /// The dialog.
+        subscription: SubscriptionId,
+    },
+    /// The subscription ended.
+    Unsubscribed {
+        /// The dialog.
+        subscription: SubscriptionId,
+    },
+    /// Step 7: a participant sent a command by INFO.
+    Command {
+        /// The command.
+        command: CommandId,
+        /// The INVITE dialog it came in.
+        join: JoinId,
+        /// The body.
+        request: cccp::Request,
+    },
+    /// Step 8: somebody sent INVITE to one of the conference's conferencing servers.
+    McuInvited {
+        /// The INVITE.
+        invite: InviteId,
+        /// Who, as authenticated.
+        user: UserUri,
+        /// Which server.
+        mcu: McuUri,
+    },
+    /// Step 6: the factory provisioned the conference on an MCU; commands go to this URL.
+    McuReady {
+        /// The medium asked for.
+        media: McuType,
+        /// The control link.
+        control_url: String,
+    },
+    /// Step 6: the factory found no MCU.
+    McuUnavailable {
+        /// The medium asked for.
+        media: McuType,
+    },
+    /// Step 7: an MCU answered a command (maybe `pending` first).
+    McuAnswered {
+        /// Which MCU.
+        media: McuType,
+        /// Its answer; the request ID is that of the command.
+        response: cccp::Response,
+    },
+    /// Step 7: a command did not reach its MCU.
+    McuUnreachable {
+        /// Which MCU.
+        media: McuType,
+        /// The command's request ID.
+        request_id: u32,
+    },
+    /// Step 8: an MCU says who is on it now.
+    McuNotified {
+        /// Which MCU.
+        media: McuType,
+        /// Each changed person with the complete list of his endpoints there.
+        document: Box<ConferenceInfo>,
+    },
+    /// A [`Action::Save`] failed; what followed it was not done.
+    StoreFailed,
+    /// The organizer deleted the record, or an administrator ended the meeting.
+    EndRequested,
+}
+
+/// What a Focus wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Step 4: let him in; answer the INVITE with 200 and this body.
+    Admit {
+        /// The dialog.
+        join: JoinId,
+        /// The body.
+        response: cccp::Response,
+    },
+    /// Step 4: refuse the INVITE.
+    RefuseJoin {
+        /// The dialog.
+        join: JoinId,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// Send BYE in the INVITE dialog.
+    EndJoin {
+        /// The dialog.
+        join: JoinId,
+        /// What the person is told.
+        ending: Ending,
+    },
+    /// Accept the SUBSCRIBE; this is the first document.
+    AcceptSubscription {
+        /// The dialog.
+        subscription: SubscriptionId,
+        /// A full `application/conference-info+xml`.
+        document: Bytes,
+    },
+    /// Refuse the SUBSCRIBE.
+    RefuseSubscription {
+        /// The dialog.
+        subscription: SubscriptionId,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// Send one document to many subscribers.
+    Notify {
+        /// The dialogs.
+        subscriptions: Vec<SubscriptionId>,
+        /// An `application/conference-info+xml`.
+        document: Bytes,
+        /// Its version.
+        version: u32,
+    },
+    /// Tell the subscriber that nothing more will come.
+    EndSubscription {
+        /// The dialog.
+        subscription: SubscriptionId,
+    },
+    /// Answer the INFO with 202 and this pending response.
+    AcceptCommand {
+        /// The command.
+        command: CommandId,
+        /// The pending response.
+        response: cccp::Response,
+    },
+    /// Send the final response by INFO in the INVITE dialog.
+    FinishCommand {
+        /// The command.
+        command: CommandId,
+        /// The dialog.
+        join: JoinId,
+        /// The final response.
+        response: cccp::Response,
+    },
+    /// Answer the INFO with an error status.
+    RefuseCommand {
+        /// The command.
+        command: CommandId,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// Step 5: ask the factory for an MCU.
+    RequestMcu {
+        /// Of this type.
+        media: McuType,
+    },
+    /// Step 7: POST this command to the MCU's control URL.
+    CommandMcu {
+        /// Which MCU.
+        media: McuType,
+        /// The control link.
+        control_url: String,
+        /// The command.
+        request: cccp::Request,
+    },
+    /// Step 8: forward the INVITE to the MCU at this SIP URI.
+    ForwardInvite {
+        /// The INVITE.
+        invite: InviteId,
+        /// The MCU's own SIP URI.
+        server_uri: String,
+    },
+    /// Step 8: refuse the INVITE to the MCU.
+    RefuseInvite {
+        /// The INVITE.
+        invite: InviteId,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// Durable: what follows waits until the database has this record.
+    Save {
+        /// The record, with its version raised.
+        record: Box<ConferenceRecord>,
+    },
+    /// So many people are in now.
+    CountPeople {
+        /// How many.
+        count: usize,
+    },
+    /// The meeting is over; the Focus can be dropped. The record stays.
+    End,
+}
+
+/// Why the Focus ends somebody's dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A leader ejected the person.
+    Ejected,
+    /// The meeting was ended.
+    ConferenceEnded,
+    /// The same endpoint joined anew; this dialog is its old one.
+    Replaced,
+}
+
+impl Ending {
+    /// What the person is told.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Ending::Ejected => "A leader removed you from the conference.",
+            Ending::ConferenceEnded => "The conference was ended by a leader.",
+            Ending::Replaced => "This endpoint joined the conference again.",
+        }
+    }
+}
+
+/// The Focus of one active conference.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Focus {
+    record: ConferenceRecord,
+    policy: MeetingPolicy,
+    /// The record as the database has it, while a change to it is being saved.
+    unsaved: Option<command::Unsaved>,
+    roster: Roster,
+    mcus: McuSessions,
+    subscribers: Subscribers,
+    changes: Changes,
+    commands: PendingCommands,
+    /// Since when nobody has been in; the meeting ends some time after.
+    empty_since: Option<Time>,
+    ended: bool,
+    #[serde(skip)]
+    entropy: Entropy,
+}
+
+impl Focus {
+    /// The Focus of the conference that `record` describes. Nobody is in it yet and no MCU is
+    /// asked for before the first person joins.
+    pub fn new(record: ConferenceRecord, policy: MeetingPolicy, entropy: Entropy) -> Focus {
+        let mcus = McuSessions::new(&record.media);
+        Focus {
+            record,
+            policy,
+            unsaved: None,
+            roster: Roster::default(),
+            mcus,
+            subscribers: Subscribers::default(),
+            changes: Changes::default(),
+            commands: PendingCommands::default(),
+            empty_since: None,
+            ended: false,
+            entropy,
+        }
+    }
+
+    /// The record it works from.
+    pub fn record(&self) -> &ConferenceRecord {
+        &self.record
+    }
+
+    /// The most endpoints, subscriptions and waiting commands this conference takes.
+    fn endpoint_limit(&self) -> usize {
+        self.policy.max_participants.saturating_mul(ENDPOINTS_PER_PERSON)
+    }
+}
+
+impl Machine for Focus {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if self.ended {
+            return;
+        }
+        if !matches!(event, Event::StoreFailed) {
+            self.saved();
+        }
+        match event {
+            Event::Join { join, user, identity, display_name, request } => {
+                self.join(now, join, join::Joiner { user, identity, display_name }, &request, out);
+            }
+            Event::Left { join } => self.leave(now, join, out),
+            Event::Subscribe { subscription, user, view } => self.subscribe(subscription, user, view, out),
+            Event::Refresh { subscription } => self.refresh(subscription, out),
+            Event::Unsubscribed { subscription } => self.subscribers.remove(subscription),
+            Event::Command { command, join, request } => self.command(now, command, join, &request, out),
+            Event::McuInvited { invite, user, mcu } => self.mcu_invited(now, invite, &user, &mcu, out),
+            Event::McuReady { media, control_url } => self.mcu_ready(now, media, control_url, out),
+            Event::McuUnavailable { media } => self.mcu_unavailable(now, media),
+            Event::McuAnswered { media, response } => self.mcu_answered(now, media, response, out),
+            Event::McuUnreachable { media, request_id } => {
+                self.mcu_unreachable(now, media, request_id, out);
+            }
+            Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
+            Event::StoreFailed => self.store_failed(now, out),
+            Event::EndRequested => self.end(out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        if self.ended {
+            return None;
+        }
+        [self.changes.deadline(), self.mcus.deadline(), self.empty_deadline()].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.saved();
+        if self.changes.deadline().is_some_and(|at| at <= now) {
+            self.send_changes(out);
+        }
+        if self.mcus.deadline().is_some_and(|at| at <= now) {
+            self.mcu_timeout(now, out);
+        }
+        if self.empty_deadline().is_some_and(|at| at <= now) {
+            self.end(out);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Step 7: the C3P commands participants send (c3p §8, §9): each is authorized here by the policy,
+//! carried out, relayed to the conferencing servers and answered, first `pending`, then finally.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use confab_machine::Time;
+use confab_schema::{
+    cccp::{self, AddUser, Code, Command, CommandResult, ResultBody, UserKeys},
+    conference_info::{ConferenceInfo, JoiningMethod, Role},
+    uri::{McuType, McuUri, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, CommandId, Ending, Focus, JoinId, mcu_session::Purpose};
+use crate::{
+    policy::{self, Permission, Right},
+    reason::Reason,
+    record::ConferenceRecord,
+};
+
+/// The commands that wait for conferencing servers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct PendingCommands(BTreeMap<CommandId, Pending>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    join: JoinId,
+    /// The request IDs of the commands to MCUs that have not been answered.
+    waits: BTreeSet<u32>,
+    /// What is sent when the last one is.
+    response: cccp::Response,
+}
+
+/// A change of the record that the database may still refuse.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Unsaved {
+    previous: ConferenceRecord,
+    command: CommandId,
+}
+
+/// A command on its way through this file: what to call it, where it came from, what it asks.
+struct Incoming<'a> {
+    command: CommandId,
+    join: JoinId,
+    user: UserUri,
+    request: &'a cccp::Request,
+}
+
+impl Focus {
+    pub(super) fn command(
+        &mut self,
+        now: Time,
+        command: CommandId,
+        join: JoinId,
+        request: &cccp::Request,
+        out: &mut Vec<Action>,
+    ) {
+        if let Err(reason) = self.try_command(now, command, join, request, out) {
+            out.push(Action::RefuseCommand { command, reason });
+        }
+    }
+
+    fn try_command(
+        &mut self,
+        now: Time,
+        command: CommandId,
+        join: JoinId,
+        request: &cccp::Request,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        let user = self.roster.user_of(join).ok_or(Reason::NotJoined)?.clone();
+        self.check_envelope(&user, request)?;
+        if self.commands.0.len() >= self.endpoint_limit() {
+            return Err(Reason::Busy);
+        }
+        let incoming = Incoming { command, join, user, request };
+        let [wanted] = request.commands.as_slice() else {
+            // Deviation: several commands in one INFO are refused as notSupported rather than done atomically.
+            self.accept(&incoming, out);
+            self.finish_failed(&incoming, "notSupported", out);
+            return Ok(());
+        };
+        match wanted {
+            Command::AddUser(add) => self.add_user(now, &incoming, add, out),
+            Command::DeleteUser { mcu_uri, keys } => {
+                self.delete_user(now, &incoming, mcu_uri.as_deref(), keys, out)
+            }
+            Command::ModifyUserRoles { keys, roles } => self.modify_roles(now, &incoming, keys, roles, out),
+            Command::ModifyConferenceLock { keys, locked } => {
+                self.check_entity(keys.entity.as_deref())?;
+                self.lock(now, &incoming, *locked, out)
+            }
+            Command::GetConference(keys) => {
+                self.check_entity(keys.entity.as_deref())?;
+                self.allow(&incoming, Right::Watch)?;
+                let info = self.full_info();
+                self.accept(&incoming, out);
+                self.finish(&incoming, ResultBody::Conference(Box::new(info)), BTreeSet::new(), out);
+                Ok(())
+            }
+            Command::DeleteConference(keys) => {
+                self.check_entity(keys.entity.as_deref())?;
+                self.allow(&incoming, Right::End)?;
+                let info =
+                    ConferenceInfo { entity: self.record.uri.to_string(), ..ConferenceInfo::default() };
+                self.accept(&incoming, out);
+                self.finish(&incoming, ResultBody::Conference(Box::new(info)), BTreeSet::new(), out);
+                self.end(out);
+                Ok(())
+            }
+            Command::GetConferencingCapabilities
+            | Command::GetAvailableMcuTypes
+            | Command::AddConference { .. }
+            | Command::ModifyConference(_)
+            | Command::GetConferences
+            | Command::Unknown { .. } => Err(Reason::CommandNotImplemented),
+        }
+    }
+
+    fn allow(&self, incoming: &Incoming<'_>, right: Right) -> Result<(), Reason> {
+        match policy::may(self.roster.role(&incoming.user), right) {
+            Permission::Allow => Ok(()),
+            Permission::Refuse(reason) => Err(reason),
+        }
+    }
+
+    /// `addUser` to one MCU: a person brings himself in, or a leader calls somebody (c3p §9).
+    fn add_user(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        add: &AddUser,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        self.check_entity(add.keys.entity.as_deref())?;
+        let media = self.this_mcu(add.mcu_uri.as_deref().ok_or(Reason::InvalidAddUser)?)?;
+        let target = UserUri::parse(&add.user.entity).map_err(|_| Reason::InvalidTargetUser)?;
+        let [endpoint] = add.user.endpoints.as_slice() else { return Err(Reason::InvalidAddUser) };
+        let oneself = target == incoming.user;
+        let right = match endpoint.joining_method {
+            Some(JoiningMethod::DialedIn) if oneself => Right::JoinMedium,
+            Some(JoiningMethod::DialedIn) => return Err(Reason::InvalidTargetUser),
+            Some(JoiningMethod::DialedOut) if oneself => Right::CallOneself,
+            Some(JoiningMethod::DialedOut) => Right::CallOthers,
+            _ => return Err(Reason::InvalidJoiningMethod),
+        };
+        self.allow(incoming, right)?;
+        let present = self.roster.role(&target);
+        let admission = policy::may_be_called(&self.record, &self.policy, now, present, self.roster.len());
+        if let Permission::Refuse(reason) = admission {
+            return Err(reason);
+        }
+        if self.mcus.control_url(media).is_none() {
+            return Err(Reason::McuUnavailable);
+        }
+        let role = add.user.roles.first().copied().unwrap_or(Role::Attendee);
+        let name = add.user.display_text.clone().unwrap_or_else(|| target.user().to_owned());
+        self.roster.add_person(&target, name, role);
+        self.accept(incoming, out);
+        let mut person = add.user.clone();
+        person.roles = self.roster.role(&target).into_iter().collect();
+        let command = Command::AddUser(AddUser { keys: self.keys(), user: person, ..add.clone() });
+        let purpose = Purpose::Call(incoming.command, target);
+        let waits = self.command_mcu(media, command, purpose, out).into_iter().collect();
+        self.finish(incoming, ResultBody::Empty, waits, out);
+        Ok(())
+    }
+
+    /// `deleteUser`: out of the conference, or out of one MCU only (c3p §8.3).
+    fn delete_user(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        mcu_uri: Option<&str>,
+        keys: &UserKeys,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        let target = self.target(keys)?;
+        let right = if target == incoming.user { Right::RemoveOneself } else { Right::EjectOthers };
+        self.allow(incoming, right)?;
+        let media = mcu_uri.map(|uri| self.this_mcu(uri)).transpose()?;
+        self.accept(incoming, out);
+        if self.roster.role(&target).is_none() {
+            self.finish_failed(incoming, "userDoesntExist", out);
+            return Ok(());
+        }
+        let waits: Vec<u32> = match media {
+            Some(media) => {
+                let keys = UserKeys { entity: self.record.uri.to_string(), user: target.to_string() };
+                let command = Command::DeleteUser { mcu_uri: None, keys };
+                self.command_mcu(media, command, Purpose::Command(incoming.command), out)
+                    .into_iter()
+                    .collect()
+            }
+            None => self.remove_from_mcus(now, &target, Some(incoming.command), out),
+        };
+        self.finish(incoming, ResultBody::Empty, waits.into_iter().collect(), out);
+        if media.is_none() {
+            self.remove_person(now, &target, Some(Ending::Ejected), out);
+        }
+        Ok(())
+    }
+
+    /// `modifyUserRoles`: promote and demote (c3p §8.4).
+    fn modify_roles(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        keys: &UserKeys,
+        roles: &[Role],
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        let target = self.target(keys)?;
+        let [role] = *roles else { return Err(Reason::InvalidRole) };
+        self.allow(incoming, Right::ChangeRoles)?;
+        self.accept(incoming, out);
+        if !self.roster.set_role(&target, role) {
+            self.finish_failed(incoming, "userDoesntExist", out);
+            return Ok(());
+        }
+        self.changes.user(now, &target);
+        let command = Command::ModifyUserRoles {
+            keys: UserKeys { entity: self.record.uri.to_string(), user: target.to_string() },
+            roles: vec![role],
+        };
+        let waits = self.relay(&command, incoming.command, out);
+        self.finish(incoming, ResultBody::Empty, waits, out);
+        Ok(())
+    }
+
+    /// `modifyConferenceLock` (c3p §8.5). The record comes first: what follows waits for it.
+    fn lock(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        locked: bool,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        self.allow(incoming, Right::Lock)?;
+        self.accept(incoming, out);
+        if self.record.locked != locked {
+            self.unsaved = Some(Unsaved { previous: self.record.clone(), command: incoming.command });
+            self.record.locked = locked;
+            self.record.version += 1;
+            self.record.updated = now;
+            out.push(Action::Save { record: Box::new(self.record.clone()) });
+            self.changes.view(now);
+        }
+        let command = Command::ModifyConferenceLock { keys: self.keys(), locked };
+        let waits = self.relay(&command, incoming.command, out);
+        self.finish(incoming, ResultBody::Empty, waits, out);
+        Ok(())
+    }
+
+    /// The database refused the change: it is undone and its author told.
+    pub(super) fn store_failed(&mut self, _now: Time, out: &mut Vec<Action>) {
+        let Some(unsaved) = self.unsaved.take() else { return };
+        self.record = unsaved.previous;
+        if let Some(pending) = self.commands.0.remove(&unsaved.command) {
+            self.mcus.forget(pending.waits);
+            let response = failed(pending.response, Reason::StoreUnavailable.c3p_token());
+            out.push(Action::FinishCommand { command: unsaved.command, join: pending.join, response });
+        }
+    }
+
+    fn target(&self, keys: &UserKeys) -> Result<UserUri, Reason> {
+        self.check_entity(Some(&keys.entity))?;
+        UserUri::parse(&keys.user).map_err(|_| Reason::InvalidTargetUser)
+    }
+
+    /// The medium of an MCU URI that belongs to this conference.
+    fn this_mcu(&self, uri: &str) -> Result<McuType, Reason> {
+        let uri = McuUri::parse(uri).map_err(|_| Reason::InvalidMcu)?;
+        if uri.conference == self.record.uri && self.record.media.contains(&uri.media) {
+            Ok(uri.media)
+        } else {
+            Err(Reason::InvalidMcu)
+        }
+    }
+
+    /// Sends a command to every MCU that is ready.
+    fn relay(&mut self, command: &Command, id: CommandId, out: &mut Vec<Action>) -> BTreeSet<u32> {
+        let media: Vec<McuType> = self.mcus.ready().collect();
+        let send = |media| self.command_mcu(media, command.clone(), Purpose::Command(id), out);
+        media.into_iter().filter_map(send).collect()
+    }
+
+    fn accept(&self, incoming: &Incoming<'_>, out: &mut Vec<Action>) {
+        let response = cccp::Response::new(incoming.request, Code::Pending, ResultBody::Empty);
+        out.push(Action::AcceptCommand { command: incoming.command, response });
+    }
+
+    /// The command is done when the MCUs have answered these requests.
+    fn finish(
+        &mut self,
+        incoming: &Incoming<'_>,
+        body: ResultBody,
+        waits: BTreeSet<u32>,
+        out: &mut Vec<Action>,
+    ) {
+        let response = cccp::Response::new(incoming.request, Code::Success, body);
+        let pending = Pending { join: incoming.join, waits, response };
+        // What a Save holds back must be dropped with it, so it stays pending until then.
+        if pending.waits.is_empty() {
+            out.push(Action::FinishCommand {
+                command: incoming.command,
+                join: pending.join,
+                response: pending.response.clone(),
+            });
+            if self.unsaved.is_none() {
+                return;
+            }
+        }
+        self.commands.0.insert(incoming.command, pending);
+    }
+
+    fn finish_failed(&self, incoming: &Incoming<'_>, token: &str, out: &mut Vec<Action>) {
+        let response = cccp::Response::new(incoming.request, Code::Success, ResultBody::Empty);
+        out.push(Action::FinishCommand {
+            command: incoming.command,
+            join: incoming.join,
+            response: failed(response, token),
+        });
+    }
+
+    /// The last change was saved, for the next event came and it is no failure.
+    pub(super) fn saved(&mut self) {
+        if let Some(unsaved) = self.unsaved.take()
+            && self.commands.0.get(&unsaved.command).is_some_and(|pending| pending.waits.is_empty())
+        {
+            self.commands.0.remove(&unsaved.command);
+        }
+    }
+
+    /// One MCU has answered its part of a command.
+    pub(super) fn command_step_done(
+        &mut self,
+        command: CommandId,
+        request_id: u32,
+        answer: &cccp::Response,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(pending) = self.commands.0.get_mut(&command) else { return };
+        pending.waits.remove(&request_id);
+        // To remove somebody who is not there is done.
+        let token = answer.results.first().and_then(|result| result.reason.as_deref());
+        let name = pending.response.results.first().map(|result| result.name.clone()).unwrap_or_default();
+        let absent = name == "deleteUser" && token == Some("userDoesntExist");
+        if answer.code == Code::Failure && !absent {
+            let token = token.or(answer.reason.as_deref()).unwrap_or("otherFailure").to_owned();
+            pending.response = failed(pending.response.clone(), &token);
+        } else if let Some(result) = answer.results.first()
+            && let (ResultBody::AddUser { .. }, Some(own)) =
+                (&result.body, pending.response.results.first_mut())
+        {
+            own.body = result.body.clone();
+        }
+        if pending.waits.is_empty()
+            && let Some(pending) = self.commands.0.remove(&command)
+        {
+            out.push(Action::FinishCommand { command, join: pending.join, response: pending.response });
+        }
+    }
+}
+
+/// The response turned into a failure with this reason.
+fn failed(mut response: cccp::Response, token: &str) -> cccp::Response {
+    response.code = Code::Failure;
+    for CommandResult { reason, body, .. } in &mut response.results {
+        *reason = Some(token.to_owned());
+        *body = ResultBody::Empty;
+    }
+    response
+}

@@ -1,0 +1,193 @@
+//! Steps 3 and 4: joining, subscribing and leaving (MS-CONFBAS §3.4, c3p §7).
+
+use confab_machine::Time;
+use confab_schema::{
+    cccp::{self, Command, CommandResult, ResultBody},
+    conference_info::{Role, User, View},
+    uri::UserUri,
+};
+
+use super::{Action, Ending, Focus, JoinId, SubscriptionId};
+use crate::{
+    policy::{self, Admission, Identity, Permission, Right},
+    reason::Reason,
+};
+
+/// The longest endpoint entity taken, in bytes; a braced GUID has 38.
+const ENDPOINT_ENTITY_LIMIT: usize = 128;
+
+/// The person at the other end of an INVITE, as the front end vouches for him.
+pub(super) struct Joiner {
+    pub(super) user: UserUri,
+    pub(super) identity: Identity,
+    pub(super) display_name: String,
+}
+
+impl Focus {
+    pub(super) fn join(
+        &mut self,
+        now: Time,
+        join: JoinId,
+        joiner: Joiner,
+        request: &cccp::Request,
+        out: &mut Vec<Action>,
+    ) {
+        match self.admit(now, &joiner, request) {
+            Err(reason) => out.push(Action::RefuseJoin { join, reason }),
+            Ok((role, endpoint)) => {
+                // The joiner's answer leaves first, then everything that follows from it.
+                out.push(Action::Admit { join, response: self.admitted(&joiner.user, role, request) });
+                if let Some(old) = self.roster.join_of(&joiner.user, &endpoint) {
+                    self.roster.remove_join(old);
+                    out.push(Action::EndJoin { join: old, ending: Ending::Replaced });
+                }
+                self.roster.add_person(&joiner.user, joiner.display_name, role);
+                self.roster.add_join(&joiner.user, join, endpoint);
+                self.changes.user(now, &joiner.user);
+                out.push(Action::CountPeople { count: self.roster.len() });
+                self.activate(now, out);
+            }
+        }
+    }
+
+    /// The role and the endpoint entity of somebody who may come in.
+    fn admit(&self, now: Time, joiner: &Joiner, request: &cccp::Request) -> Result<(Role, String), Reason> {
+        self.check_envelope(&joiner.user, request)?;
+        let [Command::AddUser(add)] = request.commands.as_slice() else {
+            return Err(Reason::InvalidAddUser);
+        };
+        self.check_entity(add.keys.entity.as_deref())?;
+        if add.mcu_uri.is_some() {
+            return Err(Reason::NotForAnMcu);
+        }
+        if UserUri::parse(&add.user.entity).ok().as_ref() != Some(&joiner.user) {
+            return Err(Reason::InvalidTargetUser);
+        }
+        let [endpoint] = add.user.endpoints.as_slice() else { return Err(Reason::InvalidAddUser) };
+        if endpoint.entity.is_empty() || endpoint.entity.len() > ENDPOINT_ENTITY_LIMIT {
+            return Err(Reason::InvalidEndpoint);
+        }
+        if self.roster.join_count() >= self.endpoint_limit() {
+            return Err(Reason::Full);
+        }
+        let present = self.roster.role(&joiner.user);
+        let people = self.roster.len();
+        match policy::may_join(
+            &self.record,
+            &self.policy,
+            now,
+            &joiner.user,
+            joiner.identity,
+            present,
+            people,
+        ) {
+            Admission::Admit(role) => Ok((role, endpoint.entity.clone())),
+            Admission::Refuse(reason) => Err(reason),
+        }
+    }
+
+    /// The body of the 200: keys and person as asked, with the role that was granted.
+    fn admitted(&self, user: &UserUri, role: Role, request: &cccp::Request) -> cccp::Response {
+        let Some(Command::AddUser(add)) = request.commands.first() else {
+            unreachable!("admit() checked that there is one addUser")
+        };
+        let mut granted = User::new(user.to_string());
+        granted.roles = vec![role];
+        let body = ResultBody::AddUser {
+            keys: add.keys.clone(),
+            user: Box::new(granted),
+            connection_info: Vec::new(),
+        };
+        cccp::Response::success(request, CommandResult::new("addUser", body))
+    }
+
+    /// `from` is the sender and `to` is this conference.
+    pub(super) fn check_envelope(&self, user: &UserUri, request: &cccp::Request) -> Result<(), Reason> {
+        if UserUri::parse(&request.from).ok().as_ref() != Some(user) {
+            return Err(Reason::BadFrom);
+        }
+        if !self.is_this(&request.to) {
+            return Err(Reason::BadTo);
+        }
+        Ok(())
+    }
+
+    /// The conference named inside a command is this one.
+    pub(super) fn check_entity(&self, entity: Option<&str>) -> Result<(), Reason> {
+        if entity.is_some_and(|uri| self.is_this(uri)) {
+            Ok(())
+        } else {
+            Err(Reason::InvalidConferenceEntity)
+        }
+    }
+
+    fn is_this(&self, uri: &str) -> bool {
+        confab_schema::uri::ConferenceUri::parse(uri).is_ok_and(|uri| uri == self.record.uri)
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        subscription: SubscriptionId,
+        user: UserUri,
+        view: View,
+        out: &mut Vec<Action>,
+    ) {
+        let permission = policy::may(self.roster.role(&user), Right::Watch);
+        let refusal = match permission {
+            Permission::Refuse(reason) => Some(reason),
+            Permission::Allow if !self.roster.has_joined(&user) => Some(Reason::NotJoined),
+            Permission::Allow if self.subscribers.len() >= self.endpoint_limit() => Some(Reason::Busy),
+            Permission::Allow => None,
+        };
+        if let Some(reason) = refusal {
+            out.push(Action::RefuseSubscription { subscription, reason });
+            return;
+        }
+        self.subscribers.add(subscription, user, view);
+        let document = self.full_document(view);
+        out.push(Action::AcceptSubscription { subscription, document });
+    }
+
+    pub(super) fn refresh(&mut self, subscription: SubscriptionId, out: &mut Vec<Action>) {
+        if let Some(view) = self.subscribers.view(subscription) {
+            let document = self.full_document(view);
+            out.push(Action::AcceptSubscription { subscription, document });
+        } else {
+            out.push(Action::RefuseSubscription { subscription, reason: Reason::NotJoined });
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Time, join: JoinId, out: &mut Vec<Action>) {
+        let Some(user) = self.roster.remove_join(join) else { return };
+        self.changes.user(now, &user);
+        // Who has left the Focus with his last endpoint has left the conference: his media go too.
+        if !self.roster.has_joined(&user) {
+            self.remove_from_mcus(now, &user, None, out);
+            self.remove_person(now, &user, None, out);
+        }
+    }
+
+    /// Takes a person out of the roster, ends his dialogs (telling him `ending`, if given) and
+    /// tells the others.
+    pub(super) fn remove_person(
+        &mut self,
+        now: Time,
+        user: &UserUri,
+        ending: Option<Ending>,
+        out: &mut Vec<Action>,
+    ) {
+        for join in self.roster.remove_person(user) {
+            if let Some(ending) = ending {
+                out.push(Action::EndJoin { join, ending });
+            }
+        }
+        for subscription in self.subscribers.remove_user(user) {
+            out.push(Action::EndSubscription { subscription });
+        }
+        self.changes.user(now, user);
+        out.push(Action::CountPeople { count: self.roster.len() });
+        if self.roster.is_empty() {
+            self.empty_since = Some(now);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Steps 5 to 8 as the Focus sees them: one conferencing server per medium, from unassigned to
+//! ready, and the commands under way to each.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use confab_machine::Time;
+use confab_schema::{
+    cccp::{self, AddUser, Code, Command, ConferenceKeys, ResultBody, UserKeys},
+    conference_info::{ConferenceInfo, Endpoint, JoiningMethod, State, User},
+    mcu_control::MCU_SERVER_URI,
+    uri::{McuType, McuUri, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, CommandId, Focus, InviteId};
+use crate::{
+    policy::{self, Permission, Right},
+    reason::Reason,
+};
+
+/// How long an INVITE waits for its conferencing server to come up (the 30 s of UCMA).
+const MCU_WAIT: Duration = Duration::from_secs(30);
+/// How soon the factory is asked again after it found no server; doubled each time up to the last.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// The conferencing servers of one conference.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct McuSessions {
+    mcus: BTreeMap<McuType, Mcu>,
+    waiting: Vec<Waiting>,
+    outstanding: BTreeMap<u32, Outstanding>,
+    last_request_id: u32,
+}
+
+/// How far one medium is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Mcu {
+    Unassigned,
+    Provisioning { attempts: u32 },
+    Retrying { at: Time, attempts: u32 },
+    Ready { control_url: String },
+}
+
+/// An INVITE that came before its conferencing server was ready.
+#[derive(Debug, Serialize, Deserialize)]
+struct Waiting {
+    invite: InviteId,
+    user: UserUri,
+    media: McuType,
+    until: Time,
+}
+
+/// A command sent to an MCU that has not answered finally.
+#[derive(Debug, Serialize, Deserialize)]
+struct Outstanding {
+    media: McuType,
+    purpose: Purpose,
+}
+
+/// What the answer to a command is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// An INVITE is forwarded when the MCU has taken the person.
+    Invite(InviteId),
+    /// A participant's command is finished when the MCUs have done it.
+    Command(CommandId),
+    /// As `Command`; this person is dropped from the roster if the call does not come about.
+    Call(CommandId, UserUri),
+    /// Nobody waits for it.
+    Nothing,
+}
+
+impl McuSessions {
+    pub(super) fn new(media: &[McuType]) -> McuSessions {
+        McuSessions {
+            mcus: media.iter().map(|media| (*media, Mcu::Unassigned)).collect(),
+            waiting: Vec::new(),
+            outstanding: BTreeMap::new(),
+            last_request_id: 0,
+        }
+    }
+
+    pub(super) fn unassigned(&self) -> Vec<McuType> {
+        let unassigned = self.mcus.iter().filter(|(_, mcu)| matches!(mcu, Mcu::Unassigned));
+        unassigned.map(|(media, _)| *media).collect()
+    }
+
+    pub(super) fn ready(&self) -> impl Iterator<Item = McuType> {
+        self.mcus.iter().filter(|(_, mcu)| matches!(mcu, Mcu::Ready { .. })).map(|(media, _)| *media)
+    }
+
+    pub(super) fn control_url(&self, media: McuType) -> Option<&str> {
+        match self.mcus.get(&media) {
+            Some(Mcu::Ready { control_url }) => Some(control_url),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_all(&mut self) -> BTreeMap<McuType, Mcu> {
+        std::mem::take(&mut self.mcus)
+    }
+
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = InviteId> + use<> {
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.invite)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let retries = self.mcus.values().filter_map(|mcu| match mcu {
+            Mcu::Retrying { at, .. } => Some(*at),
+            _ => None,
+        });
+        retries.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+    }
+
+    /// Forgets commands whose sending was held back and then dropped.
+    pub(super) fn forget(&mut self, request_ids: impl IntoIterator<Item = u32>) {
+        for id in request_ids {
+            self.outstanding.remove(&id);
+        }
+    }
+
+    fn next_request_id(&mut self) -> u32 {
+        // Clients of the original hold request IDs in 31 bits.
+        self.last_request_id = (self.last_request_id + 1) & 0x7fff_ffff;
+        self.last_request_id
+    }
+}
+
+impl Focus {
+    pub(super) fn request_mcu(&mut self, _now: Time, media: McuType, out: &mut Vec<Action>) {
+        let attempts = match self.mcus.mcus.get(&media) {
+            Some(Mcu::Retrying { attempts, .. }) => *attempts,
+            _ => 0,
+        };
+        self.mcus.mcus.insert(media, Mcu::Provisioning { attempts });
+        out.push(Action::RequestMcu { media });
+    }
+
+    pub(super) fn mcu_ready(
+        &mut self,
+        now: Time,
+        media: McuType,
+        control_url: String,
+        out: &mut Vec<Action>,
+    ) {
+        if !matches!(self.mcus.mcus.get(&media), Some(Mcu::Provisioning { .. })) {
+            return;
+        }
+        self.mcus.mcus.insert(media, Mcu::Ready { control_url });
+        self.changes.view(now);
+        let waiting = std::mem::take(&mut self.mcus.waiting);
+        let (ready, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| waiting.media == media);
+        self.mcus.waiting = others;
+        for waiting in ready {
+            // He may have left while he waited.
+            match policy::may(self.roster.role(&waiting.user), Right::JoinMedium) {
+                Permission::Allow => self.add_invited(waiting.invite, &waiting.user, media, out),
+                Permission::Refuse(reason) => {
+                    out.push(Action::RefuseInvite { invite: waiting.invite, reason });
+                }
+            }
+        }
+    }
+
+    pub(super) fn mcu_unavailable(&mut self, now: Time, media: McuType) {
+        if let Some(Mcu::Provisioning { attempts }) = self.mcus.mcus.get(&media) {
+            let wait = RETRY_FIRST.saturating_mul(1 << (*attempts).min(8)).min(RETRY_LAST);
+            let attempts = attempts + 1;
+            self.mcus.mcus.insert(media, Mcu::Retrying { at: now + wait, attempts });
+        }
+    }
+
+    pub(super) fn mcu_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        let waiting = std::mem::take(&mut self.mcus.waiting);
+        let (late, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.until <= now);
+        self.mcus.waiting = others;
+        for waiting in late {
+            out.push(Action::RefuseInvite { invite: waiting.invite, reason: Reason::McuUnavailable });
+        }
+        let due =
+            self.mcus.mcus.iter().filter(|(_, mcu)| matches!(mcu, Mcu::Retrying { at, .. } if *at <= now));
+        for media in due.map(|(media, _)| *media).collect::<Vec<_>>() {
+            self.request_mcu(now, media, out);
+        }
+    }
+
+    pub(super) fn mcu_invited(
+        &mut self,
+        now: Time,
+        invite: InviteId,
+        user: &UserUri,
+        mcu: &McuUri,
+        out: &mut Vec<Action>,
+    ) {
+        match self.check_mcu_invite(user, mcu) {
+            Err(reason) => out.push(Action::RefuseInvite { invite, reason }),
+            Ok(()) if self.mcus.control_url(mcu.media).is_some() => {
+                self.add_invited(invite, user, mcu.media, out);
+            }
+            Ok(()) => self.mcus.waiting.push(Waiting {
+                invite,
+                user: user.clone(),
+                media: mcu.media,
+                until: now + MCU_WAIT,
+            }),
+        }
+    }
+
+    fn check_mcu_invite(&self, user: &UserUri, mcu: &McuUri) -> Result<(), Reason> {
+        if mcu.conference != self.record.uri {
+            return Err(Reason::InvalidMcu);
+        }
+        if let Permission::Refuse(reason) = policy::may(self.roster.role(user), Right::JoinMedium) {
+            return Err(reason);
+        }
+        if !self.mcus.mcus.contains_key(&mcu.media) {
+            return Err(Reason::MediumNotScheduled);
+        }
+        if self.mcus.waiting.len() >= self.endpoint_limit() {
+            return Err(Reason::Busy);
+        }
+        Ok(())
+    }
+
+    /// Has the MCU take somebody whose INVITE is to be forwarded (the "direct media INVITE").
+    fn add_invited(&mut self, invite: InviteId, user: &UserUri, media: McuType, out: &mut Vec<Action>) {
+        let mut person = self.roster.document(user).unwrap_or_else(|| User::new(user.to_string()));
+        let mut endpoint = Endpoint::new(self.entropy.guid());
+        endpoint.joining_method = Some(JoiningMethod::DialedIn);
+        person.endpoints = vec![endpoint];
+        let command = Command::AddUser(AddUser {
+            mcu_uri: Some(self.record.uri.mcu(media).to_string()),
+            keys: self.keys(),
+            user: person,
+        });
+        self.command_mcu(media, command, Purpose::Invite(invite), out);
+    }
+
+    /// Sends a command to a medium's MCU, if it is ready, and returns the command's request ID.
+    pub(super) fn command_mcu(
+        &mut self,
+        media: McuType,
+        command: Command,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) -> Option<u32> {
+        let control_url = self.mcus.control_url(media)?.to_owned();
+        let request = self.mcu_request(media, command);
+        let request_id = request.request_id;
+        self.mcus.outstanding.insert(request_id, Outstanding { media, purpose });
+        out.push(Action::CommandMcu { media, control_url, request });
+        Some(request_id)
+    }
+
+    fn mcu_request(&mut self, media: McuType, command: Command) -> cccp::Request {
+        cccp::Request {
+            request_id: self.mcus.next_request_id(),
+            from: self.record.uri.to_string(),
+            to: self.record.uri.mcu(media).to_string(),
+            commands: vec![command],
+        }
+    }
+
+    pub(super) fn end_request(&mut self, media: McuType) -> cccp::Request {
+        let keys = self.keys();
+        self.mcu_request(media, Command::DeleteConference(keys))
+    }
+
+    pub(super) fn keys(&self) -> ConferenceKeys {
+        ConferenceKeys { entity: Some(self.record.uri.to_string()), conference_id: None }
+    }
+
+    /// Has every MCU remove somebody; the request IDs of the commands are returned.
+    pub(super) fn remove_from_mcus(
+        &mut self,
+        _now: Time,
+        user: &UserUri,
+        command: Option<CommandId>,
+        out: &mut Vec<Action>,
+    ) -> Vec<u32> {
+        let media: Vec<McuType> = self.mcus.ready().collect();
+        let purpose = command.map_or(Purpose::Nothing, Purpose::Command);
+        media
+            .into_iter()
+            .filter_map(|media| {
+                let keys = UserKeys { entity: self.record.uri.to_string(), user: user.to_string() };
+                self.command_mcu(media, Command::DeleteUser { mcu_uri: None, keys }, purpose.clone(), out)
+            })
+            .collect()
+    }
+
+    pub(super) fn mcu_answered(
+        &mut self,
+        now: Time,
+        media: McuType,
+        response: cccp::Response,
+        out: &mut Vec<Action>,
+    ) {
+        let known = self.mcus.outstanding.get(&response.request_id).is_some_and(|o| o.media == media);
+        if !known || response.code == Code::Pending {
+            return;
+        }
+        let request_id = response.request_id;
+        let Some(outstanding) = self.mcus.outstanding.remove(&request_id) else { return };
+        let done = response.code == Code::Success;
+        match outstanding.purpose {
+            Purpose::Invite(invite) => match server_uri(&response) {
+                Some(server_uri) if done => out.push(Action::ForwardInvite { invite, server_uri }),
+                _ => out.push(Action::RefuseInvite { invite, reason: Reason::McuUnavailable }),
+            },
+            Purpose::Command(command) => self.command_step_done(command, request_id, &response, out),
+            Purpose::Call(command, user) => {
+                self.command_step_done(command, request_id, &response, out);
+                if !done && self.roster.is_gone(&user) {
+                    self.remove_person(now, &user, None, out);
+                }
+            }
+            Purpose::Nothing => {}
+        }
+    }
+
+    pub(super) fn mcu_unreachable(
+        &mut self,
+        now: Time,
+        media: McuType,
+        request_id: u32,
+        out: &mut Vec<Action>,
+    ) {
+        if self.mcus.outstanding.get(&request_id).is_some_and(|outstanding| outstanding.media == media) {
+            let response = cccp::Response {
+                request_id,
+                from: self.record.uri.mcu(media).to_string(),
+                to: self.record.uri.to_string(),
+                code: Code::Failure,
+                reason: Some(Reason::McuUnavailable.c3p_token().into()),
+                results: Vec::new(),
+            };
+            self.mcu_answered(now, media, response, out);
+        }
+    }
+
+    /// An MCU tells who is on it. Who is not in the conference (any more) is removed there.
+    pub(super) fn mcu_notified(
+        &mut self,
+        now: Time,
+        media: McuType,
+        document: ConferenceInfo,
+        out: &mut Vec<Action>,
+    ) {
+        if self.mcus.control_url(media).is_none() {
+            return;
+        }
+        for user in document.users.into_iter().flat_map(|users| users.users) {
+            let Ok(uri) = UserUri::parse(&user.entity) else { continue };
+            let legs = if user.state == State::Deleted { Vec::new() } else { user.endpoints };
+            let present = !legs.is_empty();
+            if self.roster.set_legs(&uri, media, legs) {
+                self.changes.user(now, &uri);
+                if self.roster.is_gone(&uri) {
+                    self.remove_person(now, &uri, None, out);
+                }
+            } else if present {
+                let keys = UserKeys { entity: self.record.uri.to_string(), user: uri.to_string() };
+                self.command_mcu(media, Command::DeleteUser { mcu_uri: None, keys }, Purpose::Nothing, out);
+            }
+        }
+    }
+}
+
+/// The SIP URI at which an MCU takes the INVITE, from its answer to `addUser`.
+fn server_uri(response: &cccp::Response) -> Option<String> {
+    let ResultBody::AddUser { connection_info, .. } = &response.results.first()?.body else { return None };
+    let entry = connection_info.iter().find(|(key, _)| key.eq_ignore_ascii_case(MCU_SERVER_URI));
+    entry.map(|(_, value)| value.clone())
+}

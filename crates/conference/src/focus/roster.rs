@@ -1,0 +1,156 @@
+//! Who is in the conference: one entry per person, however many endpoints he joined with.
+
+use std::collections::BTreeMap;
+
+use confab_schema::{
+    conference_info::{Endpoint, EndpointStatus, JoiningMethod, Role, State, User},
+    uri::{McuType, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use super::JoinId;
+
+/// Everybody in the conference.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Roster {
+    people: BTreeMap<UserUri, Participant>,
+    /// Whose each INVITE dialog is.
+    joins: BTreeMap<JoinId, UserUri>,
+}
+
+/// One person.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Participant {
+    display_name: String,
+    role: Role,
+    /// The entity of each endpoint that has joined the Focus.
+    joins: BTreeMap<JoinId, String>,
+    /// The endpoints on each conferencing server, as that server last described them.
+    legs: BTreeMap<McuType, Vec<Endpoint>>,
+}
+
+impl Roster {
+    pub(super) fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    pub(super) fn join_count(&self) -> usize {
+        self.joins.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.people.is_empty()
+    }
+
+    /// The role of somebody who is in.
+    pub(super) fn role(&self, user: &UserUri) -> Option<Role> {
+        self.people.get(user).map(|person| person.role)
+    }
+
+    /// Whether the person has joined the Focus himself (and was not merely called by an MCU).
+    pub(super) fn has_joined(&self, user: &UserUri) -> bool {
+        self.people.get(user).is_some_and(|person| !person.joins.is_empty())
+    }
+
+    /// Whose dialog this is.
+    pub(super) fn user_of(&self, join: JoinId) -> Option<&UserUri> {
+        self.joins.get(&join)
+    }
+
+    /// The dialog by which this endpoint of this person is in, if it is.
+    pub(super) fn join_of(&self, user: &UserUri, endpoint: &str) -> Option<JoinId> {
+        let person = self.people.get(user)?;
+        person.joins.iter().find(|(_, entity)| *entity == endpoint).map(|(join, _)| *join)
+    }
+
+    /// Adds a person without an endpoint, or leaves the one who is there as he is.
+    pub(super) fn add_person(&mut self, user: &UserUri, display_name: String, role: Role) {
+        self.people.entry(user.clone()).or_insert_with(|| Participant {
+            display_name,
+            role,
+            joins: BTreeMap::new(),
+            legs: BTreeMap::new(),
+        });
+    }
+
+    /// Adds an endpoint that joined the Focus to somebody who was added before.
+    pub(super) fn add_join(&mut self, user: &UserUri, join: JoinId, endpoint: String) {
+        let person = self.people.get_mut(user).expect("the person was added before his endpoint");
+        person.joins.insert(join, endpoint);
+        self.joins.insert(join, user.clone());
+    }
+
+    /// Removes one endpoint that had joined the Focus and returns whose it was.
+    pub(super) fn remove_join(&mut self, join: JoinId) -> Option<UserUri> {
+        let user = self.joins.remove(&join)?;
+        if let Some(person) = self.people.get_mut(&user) {
+            person.joins.remove(&join);
+        }
+        Some(user)
+    }
+
+    /// Removes a person with everything he had; the dialogs that are to be ended are returned.
+    pub(super) fn remove_person(&mut self, user: &UserUri) -> Vec<JoinId> {
+        let Some(person) = self.people.remove(user) else { return Vec::new() };
+        for join in person.joins.keys() {
+            self.joins.remove(join);
+        }
+        person.joins.into_keys().collect()
+    }
+
+    /// Gives somebody a role; `false` if he is not in.
+    pub(super) fn set_role(&mut self, user: &UserUri, role: Role) -> bool {
+        match self.people.get_mut(user) {
+            Some(person) => {
+                person.role = role;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Replaces somebody's endpoints on one conferencing server; `false` if he is not in.
+    pub(super) fn set_legs(&mut self, user: &UserUri, media: McuType, legs: Vec<Endpoint>) -> bool {
+        let Some(person) = self.people.get_mut(user) else { return false };
+        if legs.is_empty() {
+            person.legs.remove(&media);
+        } else {
+            person.legs.insert(media, legs);
+        }
+        true
+    }
+
+    /// Whether nothing keeps this person in: no endpoint at the Focus nor at any server.
+    pub(super) fn is_gone(&self, user: &UserUri) -> bool {
+        self.people.get(user).is_none_or(|person| person.joins.is_empty() && person.legs.is_empty())
+    }
+
+    pub(super) fn joins(&self) -> impl Iterator<Item = JoinId> {
+        self.joins.keys().copied()
+    }
+
+    pub(super) fn users(&self) -> impl Iterator<Item = &UserUri> {
+        self.people.keys()
+    }
+
+    /// The person as notifications show him, with the complete list of endpoints: a client may
+    /// take what is missing for gone. `None` if he is not in.
+    pub(super) fn document(&self, user: &UserUri) -> Option<User> {
+        let person = self.people.get(user)?;
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(person.joins.len() + person.legs.len());
+        endpoints.extend(person.joins.values().map(|entity| {
+            let mut endpoint = Endpoint::new(entity.clone());
+            endpoint.session_type = Some("focus".into());
+            endpoint.status = Some(EndpointStatus::Connected);
+            endpoint.joining_method = Some(JoiningMethod::DialedIn);
+            endpoint
+        }));
+        endpoints.extend(person.legs.values().flatten().cloned());
+        let mut document = User::new(user.to_string());
+        document.state = State::Full;
+        document.display_text = Some(person.display_name.clone());
+        document.roles = vec![person.role];
+        document.endpoints = endpoints;
+        Some(document)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a Focus' events and actions say in the flow trace.
+
+use confab_machine::{
+    Component::{Client, Focus, ImMcu, McuFactory, Policy, Store},
+    FlowNote, Traced,
+};
+use confab_schema::{cccp, uri::McuType};
+
+use super::{Action, Event};
+
+/// The column of the ladder that an MCU of this type has.
+fn mcu(media: McuType) -> confab_machine::Component {
+    match media {
+        McuType::Chat
+        | McuType::AudioVideo
+        | McuType::Meeting
+        | McuType::ApplicationSharing
+        | McuType::PhoneConf => ImMcu,
+    }
+}
+
+fn command(request: &cccp::Request) -> String {
+    let names: Vec<String> = request.commands.iter().map(cccp::Command::summary).collect();
+    names.join(" ")
+}
+
+fn outcome(response: &cccp::Response) -> String {
+    let name = response.results.first().map_or("", |result| result.name.as_str());
+    let reason = response.results.first().and_then(|result| result.reason.as_deref()).unwrap_or_default();
+    format!("{name} {} {reason}", response.code.as_str()).trim_end().to_owned()
+}
+
+impl Traced for Event {
+    fn flow_note(&self) -> Option<FlowNote> {
+        let note = match self {
+            Event::Join { user, .. } => FlowNote::new(3, Client, Focus, format!("INVITE addUser {user}")),
+            Event::Left { .. } => FlowNote::new(3, Client, Focus, "BYE"),
+            Event::Subscribe { user, .. } => {
+                FlowNote::new(3, Client, Focus, format!("SUBSCRIBE conference {user}"))
+            }
+            Event::Command { request, .. } => {
+                FlowNote::new(7, Client, Focus, format!("INFO {}", command(request)))
+            }
+            Event::McuInvited { user, mcu, .. } => {
+                FlowNote::new(8, Client, Focus, format!("INVITE {} {user}", mcu.media.as_str()))
+            }
+            Event::McuReady { control_url, .. } => FlowNote::new(6, McuFactory, Focus, control_url.clone()),
+            Event::McuUnavailable { media } => {
+                FlowNote::new(6, McuFactory, Focus, format!("no server for {}", media.as_str()))
+            }
+            Event::McuAnswered { media, response } => FlowNote::new(7, mcu(*media), Focus, outcome(response)),
+            Event::McuUnreachable { media, .. } => {
+                FlowNote::new(7, mcu(*media), Focus, "does not answer on the control link")
+            }
+            Event::McuNotified { media, document } => {
+                let people = document.users.as_ref().map_or(0, |users| users.users.len());
+                FlowNote::new(8, mcu(*media), Focus, format!("conference-info: {people} changed"))
+            }
+            Event::EndRequested => FlowNote::new(7, Store, Focus, "end the meeting"),
+            Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
+            Event::Refresh { .. } | Event::Unsubscribed { .. } => return None,
+        };
+        Some(note)
+    }
+}
+
+impl Traced for Action {
+    fn flow_note(&self) -> Option<FlowNote> {
+        let note = match self {
+            Action::Admit { response, .. } => {
+                let role = match response.results.first().map(|result| &result.body) {
+                    Some(cccp::ResultBody::AddUser { user, .. }) => {
+                        user.roles.first().map_or("", |role| role.as_str())
+                    }
+                    _ => "",
+                };
+                FlowNote::new(4, Policy, Focus, format!("admit {role}"))
+            }
+            Action::RefuseJoin { reason, .. } => {
+                FlowNote::new(4, Policy, Focus, format!("refuse: {}", reason.sentence()))
+            }
+            Action::EndJoin { ending, .. } => {
+                FlowNote::new(7, Focus, Client, format!("BYE: {}", ending.sentence()))
+            }
+            Action::AcceptSubscription { .. } => FlowNote::new(3, Focus, Client, "200 conference-info full"),
+            Action::RefuseSubscription { reason, .. } | Action::RefuseCommand { reason, .. } => {
+                FlowNote::new(4, Policy, Focus, format!("refuse: {}", reason.sentence()))
+            }
+            Action::Notify { subscriptions, version, .. } => FlowNote::new(
+                7,
+                Focus,
+                Client,
+                format!("NOTIFY conference-info v{version} to {}", subscriptions.len()),
+            ),
+            Action::FinishCommand { response, .. } => {
+                FlowNote::new(7, Focus, Client, format!("INFO {}", outcome(response)))
+            }
+            Action::RequestMcu { media } => {
+                FlowNote::new(5, Focus, McuFactory, format!("{}?", media.as_str()))
+            }
+            Action::CommandMcu { media, request, .. } => {
+                FlowNote::new(7, Focus, mcu(*media), command(request))
+            }
+            Action::ForwardInvite { .. } => FlowNote::new(8, Focus, ImMcu, "INVITE forwarded"),
+            Action::RefuseInvite { reason, .. } => {
+                FlowNote::new(8, Focus, Client, format!("refuse: {}", reason.sentence()))
+            }
+            Action::Save { record } => FlowNote::new(4, Focus, Store, format!("save v{}", record.version)),
+            Action::End => FlowNote::new(7, Focus, Client, "the meeting is over"),
+            Action::AcceptCommand { .. } | Action::EndSubscription { .. } | Action::CountPeople { .. } => {
+                return None;
+            }
+        };
+        Some(note)
+    }
+}
