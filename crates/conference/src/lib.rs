@@ -18,6 +18,8 @@
 //! C3P over the control link), the database (records come in loaded and leave as `Save`).
 
 pub mod focus;
+pub mod focus_factory;
+pub mod mcu_factory;
 pub mod policy;
 pub mod reason;
 pub mod record;

@@ -1,0 +1,271 @@
+//! Steps 1 and 2: the Focus Factory (MS-CONFPRO, c3p §6). It turns a scheduling client's request
+//! into a conference record and gives back the SIP URI that is the conference.
+//!
+//! It is straight-line work: [`wanted_record`] says which record to load, [`answer`] decides, and
+//! the shell writes what [`Outcome::write`] holds before it sends the response.
+
+use std::time::Duration;
+
+use confab_machine::Time;
+use confab_schema::{
+    cccp::{Capabilities, Code, Command, ConferenceKeys, Request, Response, ResultBody},
+    conference_info::{AdmissionPolicy, ConferenceInfo, Description, Role, State, User, Users},
+    uri::{ConferenceId, ConferenceUri, FactoryUri, UserUri},
+    xml::Element,
+};
+
+use crate::{
+    policy::{self, MeetingPolicy, Permission},
+    reason::Reason,
+    record::{ConferenceRecord, Invitee},
+};
+
+/// The longest subject or description, in bytes.
+const TEXT_LIMIT: usize = 4096;
+/// The longest opaque data an organizer may attach, in bytes.
+const DATA_LIMIT: usize = 16 * 1024;
+/// The most people an organizer may name.
+const INVITEE_LIMIT: usize = 1000;
+/// The expiry may lie this far in the past and in the future.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const LAST_EXPIRY_YEARS: u32 = 10;
+/// The version of the capabilities document.
+const CAPABILITY_VERSION: u32 = 1;
+
+/// What the store is to do before the response leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Insert this new record.
+    Create(Box<ConferenceRecord>),
+    /// Delete the record of this conference, after the meeting under it is ended.
+    Delete(ConferenceUri),
+}
+
+/// The factory's decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What to write first, if anything.
+    pub write: Option<Write>,
+    /// What to answer once it is written.
+    pub response: Response,
+}
+
+/// The conference whose record must be loaded before `request` can be answered, if it is about one.
+pub fn wanted_record(organizer: &UserUri, request: &Request) -> Option<ConferenceUri> {
+    match request.commands.first()? {
+        Command::AddConference { info, .. } => {
+            let id = info.description.as_ref()?.conference_id.as_deref()?;
+            conference_uri(organizer, id)
+        }
+        Command::GetConference(keys) | Command::DeleteConference(keys) => key(organizer, keys),
+        _ => None,
+    }
+}
+
+/// Answers one SERVICE.
+///
+/// `sender` is the authenticated person, `factory` the URI it was sent to, `existing` the record
+/// that [`wanted_record`] named (if the database has it) and `held` how many records the organizer
+/// has.
+///
+/// # Errors
+/// A [`Reason`] that is answered with a SIP error status; refusals that the C3P layer can say come
+/// as a failure response.
+pub fn answer(
+    now: Time,
+    sender: &UserUri,
+    factory: &FactoryUri,
+    request: &Request,
+    existing: Option<&ConferenceRecord>,
+    held: usize,
+    policy: &MeetingPolicy,
+) -> Result<Outcome, Reason> {
+    if UserUri::parse(&request.from).ok().as_ref() != Some(sender) {
+        return Err(Reason::BadFrom);
+    }
+    if FactoryUri::parse(&request.to).ok().as_ref() != Some(factory) {
+        return Err(Reason::BadTo);
+    }
+    if let Permission::Refuse(reason) = policy::may_schedule(sender, factory.organizer()) {
+        return Err(reason);
+    }
+    let [command] = request.commands.as_slice() else { return Err(Reason::C3pUnreadable) };
+    let done = |write, body| Ok(Outcome { write, response: Response::new(request, Code::Success, body) });
+    match command {
+        Command::GetConferencingCapabilities => {
+            let mcu_types = policy.media.clone();
+            done(None, ResultBody::Capabilities(Capabilities { version: CAPABILITY_VERSION, mcu_types }))
+        }
+        Command::GetAvailableMcuTypes => done(None, ResultBody::McuTypes(policy.media.clone())),
+        Command::AddConference { info, .. } => match plan(now, sender, info, existing, held, policy) {
+            Ok(record) => {
+                let created = created(&record);
+                done(Some(Write::Create(Box::new(record))), ResultBody::Conference(Box::new(created)))
+            }
+            Err(token) => Ok(Outcome { write: None, response: Response::failed(request, token) }),
+        },
+        Command::GetConference(_) => match existing {
+            Some(record) => done(None, ResultBody::Conference(Box::new(described(record)))),
+            None => Ok(unknown(request)),
+        },
+        Command::DeleteConference(_) => match existing {
+            Some(record) => done(Some(Write::Delete(record.uri.clone())), ResultBody::Empty),
+            None => Ok(unknown(request)),
+        },
+        _ => Err(Reason::CommandNotImplemented),
+    }
+}
+
+/// The answer when the database turned out to have the conference already, by a race.
+pub fn already_exists(request: &Request) -> Response {
+    Response::failed(request, "conferenceExistsAlready")
+}
+
+/// The answer when the database does not answer.
+pub fn store_failed(request: &Request) -> Response {
+    Response::failed(request, Reason::StoreUnavailable.c3p_token())
+}
+
+fn unknown(request: &Request) -> Outcome {
+    Outcome { write: None, response: Response::failed(request, Reason::NoSuchConference.c3p_token()) }
+}
+
+fn key(organizer: &UserUri, keys: &ConferenceKeys) -> Option<ConferenceUri> {
+    match (&keys.conference_id, &keys.entity) {
+        (Some(id), _) => conference_uri(organizer, id),
+        (None, Some(entity)) => ConferenceUri::parse(entity).ok().filter(|uri| &uri.organizer == organizer),
+        (None, None) => None,
+    }
+}
+
+fn conference_uri(organizer: &UserUri, id: &str) -> Option<ConferenceUri> {
+    let id = ConferenceId::parse(id).ok()?;
+    Some(ConferenceUri { organizer: organizer.clone(), id })
+}
+
+/// The record that `addConference` asks for, or the C3P reason why it cannot be.
+fn plan(
+    now: Time,
+    organizer: &UserUri,
+    info: &ConferenceInfo,
+    existing: Option<&ConferenceRecord>,
+    held: usize,
+    policy: &MeetingPolicy,
+) -> Result<ConferenceRecord, &'static str> {
+    let description = info.description.as_ref().ok_or("requestMalformed")?;
+    let id = description.conference_id.as_deref().ok_or("requestMalformed")?;
+    let uri = conference_uri(organizer, id).ok_or("requestMalformed")?;
+    if existing.is_some() {
+        return Err("conferenceExistsAlready");
+    }
+    if held >= policy.max_conferences_per_organizer {
+        return Err("serverBusy");
+    }
+    let admission = description.admission.unwrap_or(AdmissionPolicy::OpenAuthenticated);
+    if let Permission::Refuse(reason) = policy::may_admit_by(admission) {
+        return Err(reason.c3p_token());
+    }
+    let views = info.view.iter().flat_map(|view| &view.entity_views);
+    let mut media = Vec::new();
+    for view in views {
+        let wanted = policy.media.iter().find(|media| media.as_str() == view.entity);
+        let wanted = *wanted.ok_or(Reason::MediumNotScheduled.c3p_token())?;
+        if !media.contains(&wanted) {
+            media.push(wanted);
+        }
+    }
+    if media.is_empty() {
+        return Err("requestMalformed");
+    }
+    Ok(ConferenceRecord {
+        uri,
+        version: 1,
+        subject: text(description.subject.as_deref())?,
+        description: text(description.display_text.as_deref())?,
+        expires: expiry(now, description.expiry, policy)?,
+        admission,
+        locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
+        participants: invitees(organizer, info)?,
+        media,
+        notification_data: data(description.notification_data.as_ref())?,
+        organizer_data: data(description.organizer_data.as_ref())?,
+        created: now,
+        updated: now,
+        last_activated: None,
+    })
+}
+
+fn text(text: Option<&str>) -> Result<String, &'static str> {
+    let text = text.unwrap_or_default();
+    if text.len() > TEXT_LIMIT { Err("requestTooLarge") } else { Ok(text.to_owned()) }
+}
+
+fn data(data: Option<&Element>) -> Result<Option<Element>, &'static str> {
+    match data {
+        Some(data) if data.to_bytes().len() > DATA_LIMIT => Err("requestTooLarge"),
+        data => Ok(data.cloned()),
+    }
+}
+
+fn expiry(now: Time, wanted: Option<Time>, policy: &MeetingPolicy) -> Result<Time, &'static str> {
+    let wanted = wanted.unwrap_or(now + Duration::from_secs(policy.default_lifetime_s));
+    if wanted < now - YEAR || wanted > now + YEAR * LAST_EXPIRY_YEARS {
+        return Err("requestMalformed");
+    }
+    Ok(wanted)
+}
+
+fn invitees(organizer: &UserUri, info: &ConferenceInfo) -> Result<Vec<Invitee>, &'static str> {
+    let users = info.users.as_ref().map_or(&[][..], |users| &users.users);
+    if users.len() > INVITEE_LIMIT {
+        return Err("requestTooLarge");
+    }
+    let mut invitees: Vec<Invitee> = Vec::new();
+    for user in users {
+        let uri = UserUri::parse(&user.entity).map_err(|_| "requestMalformed")?;
+        let role = user.roles.first().copied().unwrap_or(Role::Attendee);
+        if &uri != organizer && !invitees.iter().any(|invitee| invitee.user == uri) {
+            invitees.push(Invitee { user: uri, role });
+        }
+    }
+    Ok(invitees)
+}
+
+/// What `addConference` answers: the conference's URI.
+fn created(record: &ConferenceRecord) -> ConferenceInfo {
+    ConferenceInfo {
+        entity: record.uri.to_string(),
+        state: State::Full,
+        version: record.version,
+        ..ConferenceInfo::default()
+    }
+}
+
+/// What `getConference` answers: the whole record, with an empty entity (c3p §6.6).
+fn described(record: &ConferenceRecord) -> ConferenceInfo {
+    let users = record.participants.iter().map(|invitee| {
+        let mut user = User::new(invitee.user.to_string());
+        user.roles = vec![invitee.role];
+        user
+    });
+    ConferenceInfo {
+        entity: String::new(),
+        state: State::Full,
+        version: record.version,
+        description: Some(Description {
+            display_text: Some(record.description.clone()),
+            subject: Some(record.subject.clone()),
+            conference_id: Some(record.uri.id.to_string()),
+            expiry: Some(record.expires),
+            last_update: Some(record.updated),
+            last_activate: record.last_activated,
+            admission: Some(record.admission),
+            notification_data: record.notification_data.clone(),
+            organizer_data: record.organizer_data.clone(),
+            ..Description::default()
+        }),
+        users: Some(Users { state: State::Full, users: users.collect() }),
+        view: Some(confab_schema::conference_info::ConferenceView::of_types(&record.media)),
+        ..ConferenceInfo::default()
+    }
+}

@@ -1,0 +1,124 @@
+//! Steps 5 and 6: the Conferencing Server Factory. It knows which conferencing servers (MCUs) are
+//! alive, and finds one of the type a Focus asks for.
+//!
+//! Choosing is a function over the health table; asking the chosen MCU to provision a conference
+//! is the shell's errand, because the MCU may live elsewhere.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use confab_machine::Time;
+use confab_schema::{
+    mcu_control::{Health, ServerStatus},
+    uri::McuType,
+};
+
+/// How often an MCU reports its health.
+pub const HEALTH_PERIOD: Duration = Duration::from_secs(1);
+/// An MCU that has not reported for this long is gone.
+pub const HEALTH_LIMIT: Duration = Duration::from_secs(4);
+/// How many MCUs one factory keeps track of.
+pub const MCU_LIMIT: usize = 1000;
+
+/// The factory's table of conferencing servers, by their control URL.
+#[derive(Debug, Default)]
+pub struct McuFactory {
+    mcus: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    health: Health,
+    seen: Time,
+}
+
+impl McuFactory {
+    /// Takes a health report. A report beyond [`MCU_LIMIT`] servers is not kept; the answer says
+    /// whether it was.
+    pub fn report(&mut self, now: Time, health: Health) -> bool {
+        if !self.mcus.contains_key(&health.url) && self.mcus.len() >= MCU_LIMIT {
+            return false;
+        }
+        self.mcus.insert(health.url.clone(), Entry { health, seen: now });
+        true
+    }
+
+    /// The control URLs of the MCUs that can take a conference of this medium now: the idlest
+    /// first. The caller tries them in this order until one provisions the conference.
+    pub fn candidates(&self, now: Time, media: McuType) -> Vec<String> {
+        let mut fit: Vec<&Entry> = self
+            .mcus
+            .values()
+            .filter(|entry| entry.health.media == media && now.since(entry.seen) <= HEALTH_LIMIT)
+            .filter(|entry| matches!(entry.health.status, ServerStatus::Normal | ServerStatus::Loaded))
+            .collect();
+        fit.sort_by_key(|entry| {
+            let loaded = entry.health.status == ServerStatus::Loaded;
+            (loaded, entry.health.participants, entry.health.conferences)
+        });
+        fit.into_iter().map(|entry| entry.health.url.clone()).collect()
+    }
+
+    /// Forgets the MCUs that have not reported in time and returns their control URLs.
+    pub fn drop_silent(&mut self, now: Time) -> Vec<String> {
+        let silent: Vec<String> = self
+            .mcus
+            .iter()
+            .filter(|(_, entry)| now.since(entry.seen) > HEALTH_LIMIT)
+            .map(|(url, _)| url.clone())
+            .collect();
+        for url in &silent {
+            self.mcus.remove(url);
+        }
+        silent
+    }
+
+    /// The last health report of each MCU, with its age.
+    pub fn servers(&self, now: Time) -> impl Iterator<Item = (&Health, Duration)> {
+        self.mcus.values().map(move |entry| (&entry.health, now.since(entry.seen)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(url: &str, media: McuType, status: ServerStatus, participants: u32) -> Health {
+        Health { url: url.into(), media, status, conferences: 1, participants, vendor: "Confab".into() }
+    }
+
+    #[test]
+    fn chooses_the_idlest_that_is_alive_and_of_the_type() {
+        let mut factory = McuFactory::default();
+        let start = Time::from_unix_secs(100);
+        for (url, media, status, participants) in [
+            ("https://a", McuType::Chat, ServerStatus::Normal, 10),
+            ("https://b", McuType::Chat, ServerStatus::Normal, 2),
+            ("https://c", McuType::Chat, ServerStatus::Loaded, 0),
+            ("https://d", McuType::Chat, ServerStatus::Full, 0),
+            ("https://e", McuType::AudioVideo, ServerStatus::Normal, 0),
+        ] {
+            assert!(factory.report(start, health(url, media, status, participants)));
+        }
+        assert_eq!(factory.candidates(start, McuType::Chat), ["https://b", "https://a", "https://c"]);
+        assert!(factory.candidates(start, McuType::Meeting).is_empty());
+
+        let later = start + HEALTH_LIMIT + Duration::from_millis(1);
+        factory.report(later, health("https://a", McuType::Chat, ServerStatus::Normal, 10));
+        assert_eq!(factory.candidates(later, McuType::Chat), ["https://a"]);
+        assert_eq!(factory.drop_silent(later).len(), 4);
+        assert_eq!(factory.servers(later).count(), 1);
+    }
+
+    #[test]
+    fn keeps_a_limited_number() {
+        let mut factory = McuFactory::default();
+        for n in 0..MCU_LIMIT {
+            assert!(factory.report(
+                Time::EPOCH,
+                health(&format!("https://{n}"), McuType::Chat, ServerStatus::Normal, 0)
+            ));
+        }
+        assert!(!factory.report(Time::EPOCH, health("https://x", McuType::Chat, ServerStatus::Normal, 0)));
+        assert!(factory.report(Time::EPOCH, health("https://0", McuType::Chat, ServerStatus::Normal, 0)));
+    }
+}
