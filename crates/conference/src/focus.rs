@@ -12,6 +12,8 @@ mod notify;
 mod roster;
 mod trace;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use confab_machine::{Entropy, Machine, Time};
 use confab_schema::{
@@ -34,6 +36,9 @@ use roster::Roster;
 /// How many people, subscribers and waiting requests one Focus takes beyond what the meeting
 /// policy allows; enough for every person to have several endpoints.
 const ENDPOINTS_PER_PERSON: usize = 10;
+
+/// The least time there is: what must not happen now happens that much later.
+const TICK: Duration = Duration::from_micros(1);
 
 macro_rules! handle_types {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -349,9 +354,7 @@ impl Machine for Focus {
         if self.ended {
             return;
         }
-        if !matches!(event, Event::StoreFailed) {
-            self.saved();
-        }
+        self.settle(now);
         match event {
             Event::Join { join, user, identity, display_name, request } => {
                 self.join(now, join, join::Joiner { user, identity, display_name }, &request, out);
@@ -369,7 +372,7 @@ impl Machine for Focus {
                 self.mcu_unreachable(now, media, request_id, out);
             }
             Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
-            Event::StoreFailed => self.store_failed(now, out),
+            Event::StoreFailed => self.store_failed(out),
             Event::EndRequested => self.end(out),
         }
     }
@@ -378,11 +381,17 @@ impl Machine for Focus {
         if self.ended {
             return None;
         }
-        [self.changes.deadline(), self.mcus.deadline(), self.empty_deadline()].into_iter().flatten().min()
+        let due = [self.changes.deadline(), self.mcus.deadline(), self.empty_deadline()];
+        let due = due.into_iter().flatten().min()?;
+        // What is done on time must not be lost with a Save that fails, so it comes after the answer.
+        Some(self.unsaved.as_ref().map_or(due, |unsaved| due.max(unsaved.at + TICK)))
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.saved();
+        self.settle(now);
+        if self.unsaved.is_some() {
+            return;
+        }
         if self.changes.deadline().is_some_and(|at| at <= now) {
             self.send_changes(out);
         }

@@ -36,6 +36,8 @@ struct Pending {
 pub(super) struct Unsaved {
     previous: ConferenceRecord,
     command: CommandId,
+    /// When it was handed to the database.
+    pub(super) at: Time,
 }
 
 /// A command on its way through this file: what to call it, where it came from, what it asks.
@@ -55,6 +57,8 @@ impl Focus {
         request: &cccp::Request,
         out: &mut Vec<Action>,
     ) {
+        // Nobody hears a new command before the database has answered for the last one.
+        self.saved();
         if let Err(reason) = self.try_command(now, command, join, request, out) {
             out.push(Action::RefuseCommand { command, reason });
         }
@@ -239,7 +243,8 @@ impl Focus {
         self.allow(incoming, Right::Lock)?;
         self.accept(incoming, out);
         if self.record.locked != locked {
-            self.unsaved = Some(Unsaved { previous: self.record.clone(), command: incoming.command });
+            let previous = self.record.clone();
+            self.unsaved = Some(Unsaved { previous, command: incoming.command, at: now });
             self.record.locked = locked;
             self.record.version += 1;
             self.record.updated = now;
@@ -253,7 +258,7 @@ impl Focus {
     }
 
     /// The database refused the change: it is undone and its author told.
-    pub(super) fn store_failed(&mut self, _now: Time, out: &mut Vec<Action>) {
+    pub(super) fn store_failed(&mut self, out: &mut Vec<Action>) {
         let Some(unsaved) = self.unsaved.take() else { return };
         self.record = unsaved.previous;
         if let Some(pending) = self.commands.0.remove(&unsaved.command) {
@@ -323,7 +328,14 @@ impl Focus {
         });
     }
 
-    /// The last change was saved, for the next event came and it is no failure.
+    /// Time has passed since the last change was handed to the database and no failure was heard.
+    pub(super) fn settle(&mut self, now: Time) {
+        if self.unsaved.as_ref().is_some_and(|unsaved| unsaved.at < now) {
+            self.saved();
+        }
+    }
+
+    /// The last change was saved.
     pub(super) fn saved(&mut self) {
         if let Some(unsaved) = self.unsaved.take()
             && self.commands.0.get(&unsaved.command).is_some_and(|pending| pending.waits.is_empty())
