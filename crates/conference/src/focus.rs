@@ -373,8 +373,9 @@ impl Machine for Focus {
             }
             Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
             Event::StoreFailed => self.store_failed(out),
-            Event::EndRequested => self.end(out),
+            Event::EndRequested => self.end(now, out),
         }
+        self.note_emptiness(now);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -393,13 +394,13 @@ impl Machine for Focus {
             return;
         }
         if self.changes.deadline().is_some_and(|at| at <= now) {
-            self.send_changes(out);
+            self.send_changes(now, out);
         }
         if self.mcus.deadline().is_some_and(|at| at <= now) {
             self.mcu_timeout(now, out);
         }
         if self.empty_deadline().is_some_and(|at| at <= now) {
-            self.end(out);
+            self.end(now, out);
         }
     }
 }

@@ -109,7 +109,7 @@ impl Focus {
                     ConferenceInfo { entity: self.record.uri.to_string(), ..ConferenceInfo::default() };
                 self.accept(&incoming, out);
                 self.finish(&incoming, ResultBody::Conference(Box::new(info)), BTreeSet::new(), out);
-                self.end(out);
+                self.end(now, out);
                 Ok(())
             }
             Command::GetConferencingCapabilities

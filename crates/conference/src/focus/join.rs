@@ -186,8 +186,5 @@ impl Focus {
         }
         self.changes.user(now, user);
         out.push(Action::CountPeople { count: self.roster.len() });
-        if self.roster.is_empty() {
-            self.empty_since = Some(now);
-        }
     }
 }

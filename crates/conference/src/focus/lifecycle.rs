@@ -6,8 +6,8 @@ use confab_machine::Time;
 
 use super::{Action, Ending, Focus, mcu_session::Mcu};
 
-/// A conference that nobody is in ends this long after the last person left (the original's ten
-/// minutes without an authenticated participant).
+/// A conference that nobody is in ends this long after the last person left, or was refused (the
+/// original's ten minutes without an authenticated participant).
 const EMPTY_LIMIT: Duration = Duration::from_secs(600);
 
 impl Focus {
@@ -19,13 +19,20 @@ impl Focus {
         }
     }
 
+    /// Nobody is in, be it that all have left or that the first to come was refused.
+    pub(super) fn note_emptiness(&mut self, now: Time) {
+        if self.roster.is_empty() {
+            self.empty_since.get_or_insert(now);
+        }
+    }
+
     pub(super) fn empty_deadline(&self) -> Option<Time> {
         self.empty_since.map(|since| since + EMPTY_LIMIT)
     }
 
     /// Ends the meeting for everybody. The record stays until it expires.
-    pub(super) fn end(&mut self, out: &mut Vec<Action>) {
-        self.send_changes(out);
+    pub(super) fn end(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.send_changes(now, out);
         for (media, mcu) in self.mcus.take_all() {
             if let Mcu::Ready { control_url, .. } = mcu {
                 let request = self.end_request(media);

@@ -113,10 +113,11 @@ impl Changes {
 
 impl Focus {
     /// Sends what has changed to everybody, if anything has.
-    pub(super) fn send_changes(&mut self, out: &mut Vec<Action>) {
-        let Some(at) = self.changes.deadline() else { return };
-        self.changes.since = None;
-        self.changes.last_sent = Some(at);
+    pub(super) fn send_changes(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.changes.since.take().is_none() {
+            return;
+        }
+        self.changes.last_sent = Some(now);
         self.changes.version += 1;
         let users: Vec<User> = std::mem::take(&mut self.changes.users)
             .into_iter()
