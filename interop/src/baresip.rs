@@ -63,21 +63,24 @@ impl Baresip {
         };
         let path = folder.to_str().expect("the temporary folder has a plain name");
         write("config", config(listen, control, path));
-        write("accounts", format!("{account};answermode=auto;audio_codecs=pcmu,pcma\n"));
+        write("accounts", String::new());
         write("contacts", String::new());
         let mut command = Command::new(tools::program("baresip").expect("the scenario has asked for it"));
         command.args(["-s", "-f", path]); // -s: every SIP message is in the log
         let process = Process::start(scratch, &format!("baresip-{name}"), command);
         ports::wait_until_open(control, Deadline::step());
         let control = TcpStream::connect(control).expect("ctrl_tcp listens");
-        Baresip {
+        let mut phone = Baresip {
             name: name.to_owned(),
             control,
             received: Vec::new(),
             unread: Vec::new(),
             all: Vec::new(),
             _process: process,
-        }
+        };
+        // Only now, or the outcome of the registration could come before anybody listens.
+        phone.command("uanew", &format!("{account};answermode=auto;audio_codecs=pcmu,pcma"));
+        phone
     }
 
     /// Sends a command; what comes of it is an event.

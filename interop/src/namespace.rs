@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::scratch::logs_of;
@@ -65,14 +64,12 @@ fn run_inside(test: &str) {
     }
 }
 
-/// Waits for the child; kills it (and with it all in its namespace) when the deadline passes or the test panics.
+/// Waits for the child; kills it, and with it all in its namespace, when the deadline passes.
 fn wait(child: &mut Child, deadline: Deadline) -> Option<ExitStatus> {
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-        poll(deadline, || child.try_wait().expect("a child can be waited for"))
-    }));
-    if !matches!(ended, Ok(Some(_))) {
+    let ended = poll(deadline, || child.try_wait().expect("a child can be waited for"));
+    if ended.is_none() {
         let _ = child.kill(); // it may have ended just now
         let _ = child.wait();
     }
-    ended.unwrap_or(None)
+    ended
 }

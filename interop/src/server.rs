@@ -10,8 +10,9 @@ use crate::{Deadline, Process, Scratch, poll, ports, scratch};
 /// The SIP domain of every scenario.
 pub const DOMAIN: &str = "example.test";
 
-/// SIPp 3.6 takes the first challenge and knows MD5 only; baresip 1.0 gives up at a challenge it does not know, wherever it stands.
-const DIGEST: &str = "digest_algorithms = [\"md5\"]\n";
+/// MD5 alone: SIPp 3.6 takes the first challenge and knows no other; baresip 1.0 gives up at one it does not know, wherever it
+/// stands.
+const DIGEST: &str = "[\"digest\"]\ndigest_algorithms = [\"md5\"]";
 
 /// Whether and how the server asks people who they are.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +38,9 @@ impl Server {
     pub fn start(scratch: &Scratch, authentication: Authentication) -> Server {
         let (tcp_and_udp, tls) = (ports::free(), ports::free());
         let (config, data) = (scratch.file("confab.toml"), scratch.file("data"));
-        let auth = if matches!(authentication, Authentication::Nobody) { "" } else { "\"digest\"" };
+        let auth = if matches!(authentication, Authentication::Nobody) { "[]" } else { DIGEST };
         let text = format!(
-            "domain = \"{DOMAIN}\"\nauth = [{auth}]\n{DIGEST}\n[front_end]\n\
+            "domain = \"{DOMAIN}\"\nauth = {auth}\n\n[front_end]\n\
              listen = [\"tcp:{tcp_and_udp}\", \"udp:{tcp_and_udp}\", \"tls:{tls}\"]\n"
         );
         fs::write(&config, text).expect("the temporary folder can be written");
@@ -127,7 +128,7 @@ fn serve(scratch: &Scratch, config: &PathBuf, data: &PathBuf) -> Process {
 /// `confab user add USER@DOMAIN`, the password as the first line of standard input.
 fn add_account(config: &PathBuf, data: &PathBuf, user: &str, password: &str) {
     let mut command = Command::new(binary());
-    command.args(["user", "add", &format!("{user}@{DOMAIN}"), "--password-stdin"]);
+    command.args(["user", "add", &format!("{user}@{DOMAIN}")]);
     command.arg("--config").arg(config).arg("--data").arg(data).stdin(Stdio::piped());
     let mut child = command.spawn().expect("confab can be started");
     let mut input = child.stdin.take().expect("standard input is piped");

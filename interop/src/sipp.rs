@@ -30,8 +30,10 @@ pub struct Scenario<'a> {
     pub transport: Transport,
     /// Whom it plays: filled in for `[user]` and `[authentication]`.
     pub user: &'a str,
-    /// The password for `[authentication]`; SIPp answers with MD5 or SHA-256, whichever is offered first.
+    /// The password for `[authentication]`; SIPp answers the first challenge only, which must be for MD5.
     pub password: &'a str,
+    /// The Request-URI, without `sip:`, of its requests with `[authentication]`; SIPp would write the server's address there.
+    pub authenticated_uri: &'a str,
     /// What else it fills in for `[name]`.
     pub keys: &'a [(&'a str, &'a str)],
     /// The Call-ID of its dialogs after "NAME///", to exchange messages with a scenario that has it; `None`: one of its own.
@@ -50,7 +52,7 @@ pub struct Sipp {
 impl Sipp {
     /// Starts the scenario.
     pub fn start(scratch: &Scratch, scenario: &Scenario) -> Sipp {
-        let Scenario { file, server, transport, user, password, keys, call_id } = scenario;
+        let Scenario { file, server, transport, user, password, authenticated_uri, keys, call_id } = scenario;
         let local = ports::free();
         let name = format!("{file}-{}", local.port());
         let call_id = call_id.map_or_else(|| name.clone(), str::to_owned);
@@ -80,7 +82,7 @@ impl Sipp {
         command.arg("-trace_err").arg("-error_file").arg(log_path("errors"));
         command.arg("-trace_msg").arg("-message_file").arg(log_path("messages"));
         command.arg("-trace_logs").arg("-log_file").arg(&log);
-        command.args(["-key", "user", user, "-au", user, "-ap", password]);
+        command.args(["-key", "user", user, "-au", user, "-ap", password, "-auth_uri", authenticated_uri]);
         for (name, value) in *keys {
             command.args(["-key", name, value]);
         }

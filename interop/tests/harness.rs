@@ -47,6 +47,7 @@ fn two_sipps_call() {
                 transport,
                 user: "alice",
                 password: "sesame",
+                authenticated_uri: "example.test",
                 keys: &[],
                 call_id: None,
             };

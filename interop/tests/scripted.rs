@@ -16,6 +16,7 @@ fn start(scratch: &Scratch, server: &Server, file: &str, user: &str, command: &s
         transport: Transport::Tcp,
         user,
         password: "unused",
+        authenticated_uri: "example.test",
         keys: &[("conf", ID), ("command", command)],
         call_id: None,
     };

@@ -13,6 +13,7 @@ const ALICE: Scenario = Scenario {
     transport: Transport::Tcp,
     user: "alice",
     password: "wonderland",
+    authenticated_uri: "example.test",
     keys: &[],
     call_id: None,
 };
@@ -47,10 +48,17 @@ fn sipp_sends_a_message_to_sipp() {
             let mut bob = Sipp::start(scratch, &bob);
             bob.wait_logged("registered");
             let call_id = Some(bob.call_id());
-            let keys = &[("peer", "bob")];
+            let authenticated_uri = "bob@example.test";
             Sipp::run(
                 scratch,
-                &Scenario { file: "send_message", server, transport: from, keys, call_id, ..ALICE },
+                &Scenario {
+                    file: "send_message",
+                    server,
+                    transport: from,
+                    authenticated_uri,
+                    call_id,
+                    ..ALICE
+                },
             );
             bob.finish();
         }
