@@ -230,14 +230,19 @@ impl Form {
 /// namespaces of conferencing does no harm while foreign elements stay foreign.
 const NEAR: [&str; 5] = [NAMESPACE, EXTENSIONS, crate::cccp::NAMESPACE, crate::cccp::EXTENSIONS, ""];
 
+/// Whether the element is of conferencing.
+pub(crate) fn is_near(element: &Element) -> bool {
+    NEAR.contains(&&*element.ns)
+}
+
 /// The child with this local name in any of the namespaces of conferencing.
 pub(crate) fn part<'a>(element: &'a Element, name: &str) -> Option<&'a Element> {
-    element.elements().find(|child| child.name == name && NEAR.contains(&&*child.ns))
+    element.elements().find(|child| child.name == name && is_near(child))
 }
 
 /// All of them.
 pub(crate) fn parts<'a>(element: &'a Element, name: &'a str) -> impl Iterator<Item = &'a Element> {
-    element.elements().filter(move |child| child.name == name && NEAR.contains(&&*child.ns))
+    element.elements().filter(move |child| child.name == name && is_near(child))
 }
 
 /// The text of such a child.

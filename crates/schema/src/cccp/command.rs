@@ -8,7 +8,7 @@ use super::{
     user::{AddUser, UserKeys, lacks, read_mcu_uri, write_mcu_uri},
 };
 use crate::{
-    conference_info::{ConferenceInfo, Role, View, boolean, flag, part, read_roles, write_roles},
+    conference_info::{ConferenceInfo, Role, View, boolean, flag, is_near, part, read_roles, write_roles},
     uri::UserUri,
     xml::{Element, Malformed, Writer},
 };
@@ -106,7 +106,8 @@ impl Command {
     }
 
     pub(super) fn read(element: &Element) -> Result<Command, Malformed> {
-        Ok(match element.name.as_str() {
+        let name = if is_near(element) { element.name.as_str() } else { "" };
+        Ok(match name {
             "getConferencingCapabilities" => Command::GetConferencingCapabilities,
             "getAvailableMcuTypes" => Command::GetAvailableMcuTypes,
             "addConference" => {
@@ -129,7 +130,7 @@ impl Command {
                 keys: ConferenceKeys::read(element),
                 locked: boolean(part(element, "locked").ok_or_else(|| lacks(element, "locked"))?)?,
             },
-            name => Command::Unknown { name: name.to_owned(), element: element.clone() },
+            _ => Command::Unknown { name: element.name.clone(), element: element.clone() },
         })
     }
 

@@ -22,6 +22,9 @@ pub const MAX_ATTRIBUTES: usize = 64;
 /// The longest name of a namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 256;
 
+/// The namespace of namespace declarations, in which nothing else can be.
+const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
+
 pub(super) fn document(document: &[u8]) -> Result<Element, Malformed> {
     if document.len() > MAX_DOCUMENT {
         return Err(Malformed::new(format!("The document is larger than {MAX_DOCUMENT} bytes.")));
@@ -147,6 +150,10 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, tree: &mut Tree) ->
         }
         let (ns, local) = reader.resolver().resolve_attribute(attribute.key);
         let (ns, name) = (namespace(&ns)?, name(local.into_inner())?);
+        if name == "xmlns" {
+            // Behind a prefix it is no declaration; printed without one it would become one.
+            return Err(Malformed::new("An attribute of a namespace is called xmlns."));
+        }
         if element.attr_ns(&ns, name).is_some() {
             return Err(Malformed::new(format!("The attribute {} is there twice.", quoted(name))));
         }
@@ -167,7 +174,7 @@ fn namespace(result: &ResolveResult<'_>) -> Result<Cow<'static, str>, Malformed>
     if let Some(known) = known.into_iter().find(|known| **known == *ns) {
         return Ok(Cow::Borrowed(known));
     }
-    if ns.len() > MAX_NAMESPACE || !ns.chars().all(is_xml_char) {
+    if ns.len() > MAX_NAMESPACE || ns == XMLNS || !ns.chars().all(is_xml_char) {
         return Err(Malformed::new(format!("{} is no namespace.", quoted(&ns))));
     }
     Ok(Cow::Owned(ns.into_owned()))
@@ -226,6 +233,7 @@ mod tests {
         check("<a>\u{0}</a>", "U+0000");
         check("<a b='1' b='2'/>", "twice");
         check("<a xmlns:x='urn:x' xmlns:y='urn:x' x:b='1' y:b='2'/>", "twice");
+        check("<a b:xmlns='urn:x'/>", "called xmlns");
         check("<1a/>", "no name");
         check("<a 1='x'/>", "no name");
         check("<a b/>", "not well-formed");
