@@ -15,7 +15,7 @@ pub const CONTENT_TYPE: &str = "application/ms-imdn+xml";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imdn {
     /// The `Message-Id` in the answer to the message.
-    pub message_id: u64,
+    pub message_id: u32,
     /// Who did not get it.
     pub recipients: Vec<Recipient>,
 }
@@ -23,10 +23,10 @@ pub struct Imdn {
 /// Somebody who did not get the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
-    /// His SIP URI, without the angle brackets in which the document has it.
+    /// His SIP URI. The document has it in angle brackets, which are dropped on reading.
     pub uri: String,
-    /// The SIP status with which it failed; 0 = not said.
-    pub status: u16,
+    /// The SIP status with which it failed, if the document says it.
+    pub status: Option<u16>,
     /// Headers of that answer, such as `ms-diagnostics`.
     pub entries: Vec<(String, String)>,
 }
@@ -62,21 +62,19 @@ impl Imdn {
 impl Recipient {
     fn read(element: &Element) -> Recipient {
         let text = |element: &Element, name| element.any_child(name).map(|child| child.text().into_owned());
-        let uri = element.attr("uri").unwrap_or_default().trim();
-        let bare = uri.strip_prefix('<').and_then(|uri| uri.strip_suffix('>')).unwrap_or(uri);
         let entry = |entry| Some((text(entry, "key")?, text(entry, "value").unwrap_or_default()));
         let entries = element.elements().filter(|child| child.name == "entry").filter_map(entry);
         Recipient {
-            uri: bare.to_owned(),
-            status: text(element, "status").and_then(|status| status.parse().ok()).unwrap_or(0),
+            uri: bare(element.attr("uri").unwrap_or_default()).to_owned(),
+            status: text(element, "status").and_then(|status| status.parse().ok()),
             entries: entries.collect(),
         }
     }
 
     fn write(&self, writer: &mut Writer) {
         writer.start(NAMESPACE, "recipient");
-        writer.attribute("uri", &["<", &self.uri, ">"].concat());
-        writer.leaf(NAMESPACE, "status", &self.status.to_string());
+        writer.attribute("uri", &["<", bare(&self.uri), ">"].concat());
+        writer.optional(NAMESPACE, "status", self.status.map(|status| status.to_string()).as_deref());
         for (key, value) in &self.entries {
             writer.start(NAMESPACE, "entry");
             writer.leaf(NAMESPACE, "key", key);
@@ -85,4 +83,10 @@ impl Recipient {
         }
         writer.end();
     }
+}
+
+/// A URI without the angle brackets around it.
+fn bare(uri: &str) -> &str {
+    let uri = uri.trim();
+    uri.strip_prefix('<').and_then(|uri| uri.strip_suffix('>')).unwrap_or(uri)
 }

@@ -8,6 +8,7 @@ mod words;
 
 pub mod categories;
 pub mod cccp;
+pub mod composing;
 pub mod conf_invite;
 pub mod conference_info;
 pub mod date;
