@@ -132,10 +132,8 @@ impl Focus {
         view: View,
         out: &mut Vec<Action>,
     ) {
-        let permission = policy::may(self.roster.role(&user), Right::Watch);
-        let refusal = match permission {
+        let refusal = match policy::may(self.roster.joined_role(&user), Right::Watch) {
             Permission::Refuse(reason) => Some(reason),
-            Permission::Allow if !self.roster.has_joined(&user) => Some(Reason::NotJoined),
             Permission::Allow if self.subscribers.len() >= self.endpoint_limit() => Some(Reason::Busy),
             Permission::Allow => None,
         };

@@ -155,7 +155,7 @@ impl Focus {
         self.mcus.waiting = others;
         for waiting in ready {
             // He may have left while he waited.
-            match policy::may(self.roster.role(&waiting.user), Right::JoinMedium) {
+            match policy::may(self.roster.joined_role(&waiting.user), Right::JoinMedium) {
                 Permission::Allow => self.add_invited(waiting.invite, &waiting.user, media, out),
                 Permission::Refuse(reason) => {
                     out.push(Action::RefuseInvite { invite: waiting.invite, reason });
@@ -212,7 +212,7 @@ impl Focus {
         if mcu.conference != self.record.uri {
             return Err(Reason::InvalidMcu);
         }
-        if let Permission::Refuse(reason) = policy::may(self.roster.role(user), Right::JoinMedium) {
+        if let Permission::Refuse(reason) = policy::may(self.roster.joined_role(user), Right::JoinMedium) {
             return Err(reason);
         }
         if !self.mcus.mcus.contains_key(&mcu.media) {

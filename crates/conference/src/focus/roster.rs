@@ -47,9 +47,14 @@ impl Roster {
         self.people.get(user).map(|person| person.role)
     }
 
-    /// Whether the person has joined the Focus himself (and was not merely called by an MCU).
+    /// The role of somebody who has joined the Focus himself and was not merely called by an MCU.
+    pub(super) fn joined_role(&self, user: &UserUri) -> Option<Role> {
+        self.people.get(user).filter(|person| !person.joins.is_empty()).map(|person| person.role)
+    }
+
+    /// Whether the person has joined the Focus himself.
     pub(super) fn has_joined(&self, user: &UserUri) -> bool {
-        self.people.get(user).is_some_and(|person| !person.joins.is_empty())
+        self.joined_role(user).is_some()
     }
 
     /// Whose dialog this is.
