@@ -268,6 +268,15 @@ impl Focus {
         }
     }
 
+    /// The meeting is over: no conferencing server will finish what it was asked.
+    pub(super) fn abandon_commands(&mut self, out: &mut Vec<Action>) {
+        self.saved();
+        for (command, pending) in std::mem::take(&mut self.commands.0) {
+            let response = failed(pending.response, Reason::NoSuchConference.c3p_token());
+            out.push(Action::FinishCommand { command, join: pending.join, response });
+        }
+    }
+
     fn target(&self, keys: &UserKeys) -> Result<UserUri, Reason> {
         self.check_entity(Some(&keys.entity))?;
         UserUri::parse(&keys.user).map_err(|_| Reason::InvalidTargetUser)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use confab_machine::Time;
 
 use super::{Action, Ending, Focus, mcu_session::Mcu};
+use crate::reason::Reason;
 
 /// A conference that nobody is in ends this long after the last person left, or was refused (the
 /// original's ten minutes without an authenticated participant).
@@ -30,7 +31,7 @@ impl Focus {
         self.empty_since.map(|since| since + EMPTY_LIMIT)
     }
 
-    /// Ends the meeting for everybody. The record stays until it expires.
+    /// Ends the meeting for everybody, leaving nothing unanswered. The record stays until it expires.
     pub(super) fn end(&mut self, now: Time, out: &mut Vec<Action>) {
         self.send_changes(now, out);
         for (media, mcu) in self.mcus.take_all() {
@@ -39,9 +40,10 @@ impl Focus {
                 out.push(Action::CommandMcu { media, control_url, request });
             }
         }
-        for invite in self.mcus.take_waiting() {
-            out.push(Action::RefuseInvite { invite, reason: crate::reason::Reason::NoSuchConference });
+        for invite in self.mcus.take_invites() {
+            out.push(Action::RefuseInvite { invite, reason: Reason::NoSuchConference });
         }
+        self.abandon_commands(out);
         for subscription in self.subscribers.take_all() {
             out.push(Action::EndSubscription { subscription });
         }

@@ -101,8 +101,14 @@ impl McuSessions {
         std::mem::take(&mut self.mcus)
     }
 
-    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = InviteId> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.invite)
+    /// The INVITEs that have no answer yet, whether their MCU is waited for or has been asked.
+    pub(super) fn take_invites(&mut self) -> impl Iterator<Item = InviteId> + use<> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.invite);
+        let asked = std::mem::take(&mut self.outstanding).into_values();
+        waiting.chain(asked.filter_map(|outstanding| match outstanding.purpose {
+            Purpose::Invite(invite) => Some(invite),
+            Purpose::Command(_) | Purpose::Call(..) | Purpose::Nothing => None,
+        }))
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
