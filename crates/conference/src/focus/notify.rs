@@ -179,6 +179,7 @@ impl Focus {
                 display_name: Some(record.organizer().user().into()),
                 uri: Some(record.organizer().to_string()),
             }),
+            notification_data: record.notification_data.clone(),
             ..Description::default()
         }
     }
