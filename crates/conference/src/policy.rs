@@ -164,6 +164,13 @@ pub fn may_be_called(
     }
 }
 
+/// The role of somebody who is called in by one who wants him to have the role `wanted`.
+///
+/// As when he joins, the organizer leads and the listed have the role they were listed with.
+pub fn role_when_called(record: &ConferenceRecord, user: &UserUri, wanted: Option<Role>) -> Role {
+    record.listed_role(user).or(wanted).unwrap_or(Role::Attendee)
+}
+
 /// May `requester` schedule, read or delete conferences in the name of `organizer`?
 pub fn may_schedule(requester: &UserUri, organizer: &UserUri) -> Permission {
     if requester == organizer { Permission::Allow } else { Permission::Refuse(Reason::BadFrom) }
@@ -255,6 +262,21 @@ mod tests {
                 people,
             );
             assert_eq!(got, answer, "{admission:?} locked={locked} {who} {identity:?} {present:?} {people}");
+        }
+    }
+
+    #[test]
+    fn called_table() {
+        use Role::{Attendee, Presenter};
+        let record = record(AdmissionPolicy::OpenAuthenticated, false);
+        for (who, wanted, role) in [
+            ("ann", Some(Attendee), Presenter),
+            ("pat", None, Presenter),
+            ("bob", Some(Presenter), Attendee),
+            ("eve", Some(Presenter), Presenter),
+            ("eve", None, Attendee),
+        ] {
+            assert_eq!(role_when_called(&record, &user(who), wanted), role, "{who} {wanted:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use confab_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Action, CommandId, Ending, Focus, JoinId, mcu_session::Purpose};
+use super::{Action, CommandId, Ending, Focus, JoinId, join::the_endpoint, mcu_session::Purpose};
 use crate::{
     policy::{self, Permission, Right},
     reason::Reason,
@@ -139,7 +139,7 @@ impl Focus {
         self.check_entity(add.keys.entity.as_deref())?;
         let media = self.this_mcu(add.mcu_uri.as_deref().ok_or(Reason::InvalidAddUser)?)?;
         let target = UserUri::parse(&add.user.entity).map_err(|_| Reason::InvalidTargetUser)?;
-        let [endpoint] = add.user.endpoints.as_slice() else { return Err(Reason::InvalidAddUser) };
+        let endpoint = the_endpoint(&add.user)?;
         let oneself = target == incoming.user;
         let right = match endpoint.joining_method {
             Some(JoiningMethod::DialedIn) if oneself => Right::JoinMedium,
@@ -157,10 +157,14 @@ impl Focus {
         if self.mcus.control_url(media).is_none() {
             return Err(Reason::McuUnavailable);
         }
-        let role = add.user.roles.first().copied().unwrap_or(Role::Attendee);
-        let name = add.user.display_text.clone().unwrap_or_else(|| target.user().to_owned());
-        self.roster.add_person(&target, name, role);
         self.accept(incoming, out);
+        if present.is_none() {
+            let role = policy::role_when_called(&self.record, &target, add.user.roles.first().copied());
+            let name = add.user.display_text.clone().unwrap_or_else(|| target.user().to_owned());
+            self.roster.add_person(&target, name, role);
+            self.changes.user(now, &target);
+            out.push(Action::CountPeople { count: self.roster.len() });
+        }
         let mut person = add.user.clone();
         person.roles = self.roster.role(&target).into_iter().collect();
         let command = Command::AddUser(AddUser { keys: self.keys(), user: person, ..add.clone() });

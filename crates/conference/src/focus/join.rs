@@ -3,7 +3,7 @@
 use confab_machine::Time;
 use confab_schema::{
     cccp::{self, Command, CommandResult, ResultBody},
-    conference_info::{Role, User, View},
+    conference_info::{Endpoint, Role, User, View},
     uri::UserUri,
 };
 
@@ -21,6 +21,15 @@ pub(super) struct Joiner {
     pub(super) user: UserUri,
     pub(super) identity: Identity,
     pub(super) display_name: String,
+}
+
+/// The one endpoint that an `addUser` is about.
+pub(super) fn the_endpoint(user: &User) -> Result<&Endpoint, Reason> {
+    let [endpoint] = user.endpoints.as_slice() else { return Err(Reason::InvalidAddUser) };
+    if endpoint.entity.is_empty() || endpoint.entity.len() > ENDPOINT_ENTITY_LIMIT {
+        return Err(Reason::InvalidEndpoint);
+    }
+    Ok(endpoint)
 }
 
 impl Focus {
@@ -63,10 +72,7 @@ impl Focus {
         if UserUri::parse(&add.user.entity).ok().as_ref() != Some(&joiner.user) {
             return Err(Reason::InvalidTargetUser);
         }
-        let [endpoint] = add.user.endpoints.as_slice() else { return Err(Reason::InvalidAddUser) };
-        if endpoint.entity.is_empty() || endpoint.entity.len() > ENDPOINT_ENTITY_LIMIT {
-            return Err(Reason::InvalidEndpoint);
-        }
+        let endpoint = the_endpoint(&add.user)?;
         if self.roster.join_count() >= self.endpoint_limit() {
             return Err(Reason::Full);
         }
