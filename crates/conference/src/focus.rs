@@ -33,8 +33,8 @@ use mcu_session::McuSessions;
 use notify::{Changes, Subscribers};
 use roster::Roster;
 
-/// How many people, subscribers and waiting requests one Focus takes beyond what the meeting
-/// policy allows; enough for every person to have several endpoints.
+/// How many endpoints one person may join with, and how many subscriptions he may have. As many
+/// requests may wait for each person the meeting policy allows.
 const ENDPOINTS_PER_PERSON: usize = 10;
 
 /// The least time there is: what must not happen now happens that much later.
@@ -340,8 +340,13 @@ impl Focus {
         &self.record
     }
 
-    /// The most endpoints, subscriptions and waiting commands this conference takes.
-    fn endpoint_limit(&self) -> usize {
+    /// Seeds a Focus that was restored from a snapshot, which never holds entropy.
+    pub fn seed(&mut self, entropy: Entropy) {
+        self.entropy = entropy;
+    }
+
+    /// The most requests that may wait for conferencing servers.
+    fn waiting_limit(&self) -> usize {
         self.policy.max_participants.saturating_mul(ENDPOINTS_PER_PERSON)
     }
 }

@@ -74,7 +74,7 @@ impl Focus {
     ) -> Result<(), Reason> {
         let user = self.roster.user_of(join).ok_or(Reason::NotJoined)?.clone();
         self.check_envelope(&user, request)?;
-        if self.commands.0.len() >= self.endpoint_limit() {
+        if self.commands.0.len() >= self.waiting_limit() {
             return Err(Reason::Busy);
         }
         let incoming = Incoming { command, join, user, request };

@@ -7,7 +7,7 @@ use confab_schema::{
     uri::UserUri,
 };
 
-use super::{Action, Ending, Focus, JoinId, SubscriptionId};
+use super::{Action, ENDPOINTS_PER_PERSON, Ending, Focus, JoinId, SubscriptionId};
 use crate::{
     policy::{self, Admission, Identity, Permission, Right},
     reason::Reason,
@@ -73,7 +73,8 @@ impl Focus {
             return Err(Reason::InvalidTargetUser);
         }
         let endpoint = the_endpoint(&add.user)?;
-        if self.roster.join_count() >= self.endpoint_limit() {
+        let again = self.roster.join_of(&joiner.user, &endpoint.entity).is_some();
+        if !again && self.roster.join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
             return Err(Reason::Full);
         }
         let present = self.roster.role(&joiner.user);
@@ -140,7 +141,7 @@ impl Focus {
     ) {
         let refusal = match policy::may(self.roster.joined_role(&user), Right::Watch) {
             Permission::Refuse(reason) => Some(reason),
-            Permission::Allow if self.subscribers.len() >= self.endpoint_limit() => Some(Reason::Busy),
+            Permission::Allow if self.subscribers.count(&user) >= ENDPOINTS_PER_PERSON => Some(Reason::Busy),
             Permission::Allow => None,
         };
         if let Some(reason) = refusal {

@@ -224,7 +224,7 @@ impl Focus {
         if !self.mcus.mcus.contains_key(&mcu.media) {
             return Err(Reason::MediumNotScheduled);
         }
-        if self.mcus.waiting.len() >= self.endpoint_limit() {
+        if self.mcus.waiting.len() + self.mcus.outstanding.len() >= self.waiting_limit() {
             return Err(Reason::Busy);
         }
         Ok(())

@@ -33,8 +33,8 @@ pub(super) struct Subscribers {
 }
 
 impl Subscribers {
-    pub(super) fn len(&self) -> usize {
-        self.views.len()
+    pub(super) fn count(&self, user: &UserUri) -> usize {
+        self.of_user.get(user).map_or(0, BTreeSet::len)
     }
 
     pub(super) fn add(&mut self, subscription: SubscriptionId, user: UserUri, view: View) {

@@ -34,8 +34,9 @@ impl Roster {
         self.people.len()
     }
 
-    pub(super) fn join_count(&self) -> usize {
-        self.joins.len()
+    /// With how many endpoints the person has joined the Focus.
+    pub(super) fn join_count(&self, user: &UserUri) -> usize {
+        self.people.get(user).map_or(0, |person| person.joins.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
