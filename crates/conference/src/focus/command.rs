@@ -200,7 +200,12 @@ impl Focus {
                     .into_iter()
                     .collect()
             }
-            None => self.remove_from_mcus(now, &target, Some(incoming.command), out),
+            // His own dialog ends now, so that a later answer would not reach him.
+            None if target == incoming.user => {
+                self.remove_from_mcus(&target, None, out);
+                Vec::new()
+            }
+            None => self.remove_from_mcus(&target, Some(incoming.command), out),
         };
         self.finish(incoming, ResultBody::Empty, waits.into_iter().collect(), out);
         if media.is_none() {

@@ -54,7 +54,7 @@ impl Focus {
                 self.roster.add_join(&joiner.user, join, endpoint);
                 self.changes.user(now, &joiner.user);
                 out.push(Action::CountPeople { count: self.roster.len() });
-                self.activate(now, out);
+                self.activate(out);
             }
         }
     }
@@ -167,7 +167,7 @@ impl Focus {
         self.changes.user(now, &user);
         // Who has left the Focus with his last endpoint has left the conference: his media go too.
         if !self.roster.has_joined(&user) {
-            self.remove_from_mcus(now, &user, None, out);
+            self.remove_from_mcus(&user, None, out);
             self.remove_person(now, &user, None, out);
         }
     }

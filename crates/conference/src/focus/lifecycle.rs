@@ -13,10 +13,10 @@ const EMPTY_LIMIT: Duration = Duration::from_secs(600);
 
 impl Focus {
     /// Somebody is in: every medium that was scheduled gets its conferencing server.
-    pub(super) fn activate(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(super) fn activate(&mut self, out: &mut Vec<Action>) {
         self.empty_since = None;
         for media in self.mcus.unassigned() {
-            self.request_mcu(now, media, out);
+            self.request_mcu(media, out);
         }
     }
 

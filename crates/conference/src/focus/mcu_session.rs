@@ -134,7 +134,7 @@ impl McuSessions {
 }
 
 impl Focus {
-    pub(super) fn request_mcu(&mut self, _now: Time, media: McuType, out: &mut Vec<Action>) {
+    pub(super) fn request_mcu(&mut self, media: McuType, out: &mut Vec<Action>) {
         let attempts = match self.mcus.mcus.get(&media) {
             Some(Mcu::Retrying { attempts, .. }) => *attempts,
             _ => 0,
@@ -188,7 +188,7 @@ impl Focus {
         let due =
             self.mcus.mcus.iter().filter(|(_, mcu)| matches!(mcu, Mcu::Retrying { at, .. } if *at <= now));
         for media in due.map(|(media, _)| *media).collect::<Vec<_>>() {
-            self.request_mcu(now, media, out);
+            self.request_mcu(media, out);
         }
     }
 
@@ -281,7 +281,6 @@ impl Focus {
     /// Has every MCU remove somebody; the request IDs of the commands are returned.
     pub(super) fn remove_from_mcus(
         &mut self,
-        _now: Time,
         user: &UserUri,
         command: Option<CommandId>,
         out: &mut Vec<Action>,
