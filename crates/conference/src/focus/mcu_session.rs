@@ -155,6 +155,11 @@ impl Focus {
         }
         self.mcus.mcus.insert(media, Mcu::Ready { control_url });
         self.changes.view(now);
+        if self.record.locked {
+            // It was provisioned without a word of the lock.
+            let command = Command::ModifyConferenceLock { keys: self.keys(), locked: true };
+            self.command_mcu(media, command, Purpose::Nothing, out);
+        }
         let waiting = std::mem::take(&mut self.mcus.waiting);
         let (ready, others): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| waiting.media == media);
@@ -359,7 +364,11 @@ impl Focus {
         }
         for user in document.users.into_iter().flat_map(|users| users.users) {
             let Ok(uri) = UserUri::parse(&user.entity) else { continue };
-            let legs = if user.state == State::Deleted { Vec::new() } else { user.endpoints };
+            let mut legs = if user.state == State::Deleted { Vec::new() } else { user.endpoints };
+            for leg in &mut legs {
+                // Clients tell the media apart by it.
+                leg.session_type.get_or_insert_with(|| media.as_str().into());
+            }
             let present = !legs.is_empty();
             if self.roster.set_legs(&uri, media, legs) {
                 self.changes.user(now, &uri);
