@@ -125,7 +125,7 @@ impl Description {
         writer.end();
     }
 
-    // Deviation: no text gives the order of these; it is the one in which the sheets draw a notification.
+    // Deviation: no text within reach gives the order of these; conference-id comes first, opaque data last.
     fn write_extensions(&self, writer: &mut Writer) {
         let time = |time: Option<Time>| time.map(date::format);
         writer.optional(EXTENSIONS, "conference-id", self.conference_id.as_deref());

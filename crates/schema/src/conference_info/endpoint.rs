@@ -198,7 +198,7 @@ impl Endpoint {
         writer.optional(NAMESPACE, "disconnection-method", method);
         self.media.iter().for_each(|media| media.write(writer, form));
         if form.microsoft {
-            // Deviation: these follow the media, after all elements of RFC 4575; the sheet draws them before.
+            // Deviation: these follow the media, for extensions follow all elements of RFC 4575.
             writer.optional(EXTENSIONS, "authMethod", self.auth_method.as_deref());
             writer.optional(EXTENSIONS, "accessMethod", self.access_method.as_deref());
         }
