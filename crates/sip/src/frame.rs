@@ -97,6 +97,11 @@ impl Framer {
         })
     }
 
+    /// Whether a message has begun that is not complete.
+    pub fn is_within_message(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     fn advance(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.expected.is_none() {
             if let Some(frame) = self.line_ends() {

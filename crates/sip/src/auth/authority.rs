@@ -41,6 +41,8 @@ pub enum Verdict {
 pub struct DigestAuthority {
     realm: String,
     key: [u8; 32],
+    /// What it challenges with, in this order, and what it takes.
+    algorithms: Vec<Algorithm>,
     /// How many nonces were made: two in one microsecond differ.
     issued: u64,
     windows: BTreeMap<NonceId, Window>,
@@ -55,7 +57,21 @@ impl DigestAuthority {
     /// An authority for `realm`. `key` seals its nonces: fresh random bytes at each start, or
     /// shared by front ends that must honour each other's challenges.
     pub fn new(realm: impl Into<String>, key: [u8; 32]) -> DigestAuthority {
-        DigestAuthority { realm: realm.into(), key, issued: 0, windows: BTreeMap::new(), forgotten: (0, 0) }
+        DigestAuthority {
+            realm: realm.into(),
+            key,
+            algorithms: Algorithm::PREFERRED.into(),
+            issued: 0,
+            windows: BTreeMap::new(),
+            forgotten: (0, 0),
+        }
+    }
+
+    /// The same authority that challenges with `algorithms` only, in this order. Some phones give
+    /// up at a challenge whose algorithm they do not know, wherever it stands.
+    pub fn with_algorithms(mut self, algorithms: Vec<Algorithm>) -> DigestAuthority {
+        self.algorithms = algorithms;
+        self
     }
 
     /// The realm, which [`super::ha1`] is computed with.
@@ -69,9 +85,10 @@ impl DigestAuthority {
         self.issued += 1;
         let nonce = self.nonce((now.as_micros(), self.issued));
         let realm = &self.realm;
-        Algorithm::PREFERRED
-            .into_iter()
+        self.algorithms
+            .iter()
             .map(|algorithm| {
+                let algorithm = *algorithm;
                 let challenge =
                     Challenge { realm: realm.clone(), nonce: nonce.clone(), opaque: None, algorithm, stale };
                 challenge.to_string()
@@ -85,7 +102,7 @@ impl DigestAuthority {
     /// does not exist pass `Ha1s::default()`: the answer is then [`Verdict::Wrong`] too.
     pub fn verify(&mut self, now: Time, method: &Method, uri: &Uri, header: &str, ha1s: &Ha1s) -> Verdict {
         let Ok(credentials) = credentials(header) else { return Verdict::Malformed };
-        if credentials.realm != self.realm {
+        if credentials.realm != self.realm || !self.algorithms.contains(&credentials.algorithm) {
             return Verdict::Wrong;
         }
         if !is_for(&credentials, uri) {
