@@ -1,11 +1,7 @@
-//! What a conference on an MCU says in the flow trace: steps 7 and 8, without any content.
+//! What a conference on an MCU says in the flow trace: step 8, without any content.
 
 use confab_machine::{Component, FlowNote, Traced};
-use confab_schema::{
-    cccp::{self, Command},
-    conference_info::ConferenceInfo,
-    uri::UserUri,
-};
+use confab_schema::uri::UserUri;
 use confab_sip::{Method, Request, Response};
 
 use crate::{Action, Event, event::sender};
@@ -28,9 +24,8 @@ fn is_number(user: &str) -> bool {
 impl Traced for Event {
     fn flow_note(&self) -> Option<FlowNote> {
         match self {
-            Event::Control { request, .. } => {
-                Some(FlowNote::new(7, Component::Focus, SELF, command_summary(request)))
-            }
+            // The Focus' end of the control link notes what crosses it.
+            Event::Control { .. } => None,
             Event::SipRequest { request, .. } => from_participant(request_summary(request)),
             Event::SipAck { .. } | Event::SipStrayResponse { .. } => None,
             Event::SipCancelled { .. } => from_participant("CANCEL".to_owned()),
@@ -44,12 +39,7 @@ impl Traced for Event {
 impl Traced for Action {
     fn flow_note(&self) -> Option<FlowNote> {
         match self {
-            Action::ControlResponse { response, .. } => {
-                Some(FlowNote::new(7, SELF, Component::Focus, answer_summary(response)))
-            }
-            Action::Notify(document) => {
-                Some(FlowNote::new(7, SELF, Component::Focus, notify_summary(document)))
-            }
+            Action::ControlResponse { .. } | Action::Notify(_) => None,
             Action::Respond { response, .. } => {
                 let method = response.headers.cseq().map(|cseq| cseq.method.to_string()).unwrap_or_default();
                 Some(FlowNote::new(8, SELF, PARTICIPANT, format!("{} {method}", response.status)))
@@ -63,21 +53,6 @@ impl Traced for Action {
 
 fn from_participant(summary: String) -> Option<FlowNote> {
     Some(FlowNote::new(8, PARTICIPANT, SELF, summary))
-}
-
-fn command_summary(request: &cccp::Request) -> String {
-    request.commands.first().map_or("no command".to_owned(), Command::summary)
-}
-
-fn answer_summary(response: &cccp::Response) -> String {
-    let name = response.results.first().map_or("response", |result| &*result.name);
-    let reason = response.failure_reason().unwrap_or_default();
-    format!("{name} {} {reason}", response.code.as_str()).trim_end().to_owned()
-}
-
-fn notify_summary(document: &ConferenceInfo) -> String {
-    let people = document.users.as_ref().map_or(0, |users| users.users.len());
-    format!("notify version {}, {people} people", document.version)
 }
 
 fn request_summary(request: &Request) -> String {

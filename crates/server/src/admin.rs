@@ -1,0 +1,191 @@
+//! The administrator's door: HTTP on a Unix socket in the data directory that only its owner may
+//! open. `confab flow` and `confab conference` speak to a running server through it.
+
+use std::{
+    convert::Infallible,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use confab_schema::date;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+use tracing::debug;
+
+use crate::{flow_log, roles::Server};
+
+/// The socket's name in the data directory.
+const SOCKET: &str = "admin.sock";
+/// How many conferences a list shows.
+const LIST_LIMIT: usize = 1000;
+
+/// Opens the door of `server`.
+///
+/// # Errors
+/// If the socket cannot be made in `data`.
+pub fn serve(data: &Path, server: Arc<Server>) -> anyhow::Result<()> {
+    let path = data.join(SOCKET);
+    let unusable = || format!("the administrator's socket {} cannot be made", path.display());
+    if path.exists() {
+        // Left by a server that was killed; a running one holds the data directory's lock.
+        fs::remove_file(&path).with_context(unusable)?;
+    }
+    let listener = UnixListener::bind(&path).with_context(unusable)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(unusable)?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move {
+                let service = service_fn(move |request| answer(Arc::clone(&server), request));
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = connection.await {
+                    debug!(%error, "an administrator's connection ended");
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn answer(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
+    let (status, text) = match (request.method(), path.as_slice()) {
+        (&Method::GET, ["flow", id]) => flow(&server, id),
+        (&Method::GET, ["conferences"]) => list(&server).await,
+        (&Method::GET, ["conferences", id]) => show(&server, id).await,
+        (&Method::POST, ["conferences", id, "end"]) => end(&server, id).await,
+        _ => (StatusCode::NOT_FOUND, "There is nothing here.\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn flow(server: &Server, id: &str) -> (StatusCode, String) {
+    match server.flows.records(id) {
+        Some((records, dropped)) => (StatusCode::OK, flow_log::ladder(&records, dropped)),
+        None => (
+            StatusCode::NOT_FOUND,
+            format!(
+                "No single conference whose ID begins with {id} has left a trace since the server \
+                 started. `confab conference list` shows the IDs.\n"
+            ),
+        ),
+    }
+}
+
+async fn list(server: &Server) -> (StatusCode, String) {
+    let records = match server.store.conferences(None, LIST_LIMIT).await {
+        Ok(records) => records,
+        Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    };
+    let active = server.directory.active_conferences();
+    let mut text =
+        format!("{:<32}  {:<28} {:>6}  {:<20}  {}\n", "ID", "organizer", "people", "expires", "subject");
+    for record in &records {
+        let people =
+            active.iter().find(|(uri, _)| *uri == record.uri).map_or("-".into(), |(_, n)| n.to_string());
+        let organizer = record.organizer().address();
+        let (id, expires) = (record.uri.id.as_str(), date::format(record.expires));
+        text += &format!("{id:<32}  {organizer:<28} {people:>6}  {expires:<20}  {}\n", record.subject);
+    }
+    if records.is_empty() {
+        text += "No conference is scheduled.\n";
+    }
+    (StatusCode::OK, text)
+}
+
+async fn show(server: &Server, id: &str) -> (StatusCode, String) {
+    let record = match find(server, id).await {
+        Ok(record) => record,
+        Err(answer) => return answer,
+    };
+    let active = server.directory.active_conferences();
+    let people = active.iter().find(|(uri, _)| *uri == record.uri).map(|(_, people)| *people);
+    let media: Vec<&str> = record.media.iter().map(|media| media.as_str()).collect();
+    let mut text = format!(
+        "{}\nsubject    {}\nmedia      {}\nadmission  {}\nlocked     {}\nscheduled  {}\nexpires    {}\nmeeting    {}\n",
+        record.uri,
+        record.subject,
+        media.join(", "),
+        record.admission.as_str(),
+        if record.locked { "yes" } else { "no" },
+        date::format(record.created),
+        date::format(record.expires),
+        people.map_or("not active".into(), |people| format!("active, {people} in it")),
+    );
+    for invitee in &record.participants {
+        text += &format!("invited    {} as {}\n", invitee.user, invitee.role.as_str());
+    }
+    (StatusCode::OK, text)
+}
+
+async fn end(server: &Server, id: &str) -> (StatusCode, String) {
+    match find(server, id).await {
+        Ok(record) if server.directory.end(&record.uri) => {
+            (StatusCode::OK, "The meeting was ended. Its record stays until it expires.\n".into())
+        }
+        Ok(_) => (StatusCode::CONFLICT, "The conference is not active, so there is nothing to end.\n".into()),
+        Err(answer) => answer,
+    }
+}
+
+/// The one record whose ID begins with `id`.
+async fn find(
+    server: &Server,
+    id: &str,
+) -> Result<confab_conference::record::ConferenceRecord, (StatusCode, String)> {
+    let records = server
+        .store
+        .conferences(None, LIST_LIMIT)
+        .await
+        .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))?;
+    let id = id.to_ascii_uppercase();
+    let mut fits =
+        records.into_iter().filter(|record| record.uri.id.as_str().to_ascii_uppercase().starts_with(&id));
+    match (fits.next(), fits.next()) {
+        (Some(record), None) => Ok(record),
+        (None, _) => {
+            Err((StatusCode::NOT_FOUND, format!("No conference has an ID that begins with {id}.\n")))
+        }
+        (Some(_), Some(_)) => Err((
+            StatusCode::CONFLICT,
+            format!("Several conferences have an ID that begins with {id}; give more of it.\n"),
+        )),
+    }
+}
+
+/// Asks the server that runs on `data`, and returns what it says.
+///
+/// # Errors
+/// A sentence if no server runs there, or the one it answers a refusal with.
+pub async fn ask(data: &Path, method: Method, path: &str) -> anyhow::Result<String> {
+    let socket: PathBuf = data.join(SOCKET);
+    let stream = UnixStream::connect(&socket).await.with_context(|| {
+        format!(
+            "no server answers at {}; start `confab serve`, or name its data directory with --data",
+            socket.display()
+        )
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request =
+        Request::builder().method(method).uri(path).header("host", "confab").body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let text = String::from_utf8_lossy(&response.into_body().collect().await?.to_bytes()).into_owned();
+    if !status.is_success() {
+        bail!("{}", text.trim_end());
+    }
+    Ok(text)
+}

@@ -1,0 +1,118 @@
+//! The command line: what each subcommand does.
+
+pub mod call;
+pub mod conference;
+pub mod try_out;
+pub mod user;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use hyper::Method;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    admin,
+    clock::Clock,
+    config::{self, Config},
+    data::Data,
+    roles::{self, Resources, Server},
+};
+
+/// Where a command works.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Place {
+    /// The configuration file; without one the defaults hold.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory, whatever the configuration says.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl Place {
+    /// The configuration in effect.
+    ///
+    /// # Errors
+    /// What [`Config::load`] says.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(self.config.as_ref())?;
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+/// Sends the log to standard error; `CONFAB_LOG` chooses what (`info` by default).
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("CONFAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second subscriber is refused, which only tests meet.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
+        .try_init();
+}
+
+/// `confab serve`
+///
+/// # Errors
+/// Sentences about the configuration, the data directory or a listener.
+pub async fn serve(place: &Place) -> anyhow::Result<()> {
+    let config = place.config()?;
+    let data = Data::for_server(&config.data, &config.auth)?;
+    let server = start(&config, &data).await?;
+    if config.auth.is_empty() {
+        eprintln!(
+            "\x1b[31mauth = []: nobody is challenged, everybody can be anybody. For tests only.\x1b[0m"
+        );
+    }
+    println!("Confab serves {} with its data in {}.", config.domain, data.path().display());
+    for bound in &server.bound {
+        println!("SIP over {} on {}", bound.transport, bound.address);
+    }
+    println!("ready");
+    until_told_to_stop().await
+}
+
+/// Starts the server of `config` on `data`, with its administrator's door.
+pub(crate) async fn start(config: &Config, data: &Data) -> anyhow::Result<Arc<Server>> {
+    let resources = Resources { store: data.store().await?, vault: data.vault()?, clock: Clock::start() };
+    let server = Arc::new(roles::start(config, data.path(), resources).await?);
+    admin::serve(data.path(), Arc::clone(&server))?;
+    Ok(server)
+}
+
+/// Returns when the process is told to stop, by Ctrl-C or SIGTERM.
+pub(crate) async fn until_told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("signals can be listened for")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals can be listened for"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// `confab check`
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn check(place: &Place, print: bool) -> anyhow::Result<()> {
+    let config = place.config()?;
+    if print {
+        print!("{}", config::print(&config));
+    } else {
+        println!("The configuration is right.");
+    }
+    Ok(())
+}
+
+/// `confab flow`
+///
+/// # Errors
+/// If no server runs, or it knows no such conference.
+pub async fn flow(place: &Place, id: &str) -> anyhow::Result<()> {
+    let text = admin::ask(&place.config()?.data, Method::GET, &format!("/flow/{id}")).await?;
+    print!("{text}");
+    Ok(())
+}

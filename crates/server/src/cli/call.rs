@@ -1,0 +1,290 @@
+//! `confab call URI`: our own client in a terminal. It finds the server by DNS or a given address,
+//! creates or joins a conference, and chats line by line.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use confab_client::{
+    Command, Ending, InvitationAnswer, NewConference, Observation, Outcome, Refusal, RosterChange, Secret,
+};
+use confab_schema::{
+    conference_info::{AdmissionPolicy, Role},
+    uri::{ConferenceUri, McuType, UserUri},
+};
+use confab_sip::Transport;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::user::read_password;
+use crate::{
+    client_host::{RunningClient, ServerAddress},
+    clock::Clock,
+    config::Listen,
+    discovery::{self, Candidate},
+    sip_transport,
+};
+
+/// How long signing in or creating may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What to call, and as whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The conference's SIP URI; without one a new conference is created.
+    conference: Option<String>,
+    /// Your address, like ann@example.com.
+    #[arg(long, value_name = "ADDRESS")]
+    user: String,
+    /// What others see; your address otherwise.
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
+    /// A file whose first line is your password. Without it none is used.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The server, like tcp:192.0.2.1:5060; without it the DNS is asked.
+    #[arg(long, value_name = "SERVER")]
+    server: Option<Listen>,
+    /// A PEM file with the certificates to trust for TLS.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// The subject of a new conference.
+    #[arg(long, default_value = "Conference")]
+    subject: String,
+    /// Somebody to invite to the conference; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    invite: Vec<String>,
+}
+
+/// Calls, and chats until the input ends or the conference does.
+///
+/// # Errors
+/// Sentences about addresses, the server, or what it refused.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let user = address(&arguments.user)?;
+    let invitees = arguments.invite.iter().map(|name| address(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut client = connect(arguments, &user).await?;
+    client.command(Command::Register).await?;
+    until(&mut client, "signing in", |seen| matches!(seen, Observation::Registered { .. }).then_some(()))
+        .await?;
+
+    let conference = match &arguments.conference {
+        Some(uri) => conference_uri(uri)?,
+        None => {
+            let invitees = invitees.iter().map(|user| (user.clone(), Role::Attendee)).collect();
+            client
+                .command(Command::Create(NewConference {
+                    subject: arguments.subject.clone(),
+                    invitees,
+                    media: vec![McuType::Chat],
+                    admission: AdmissionPolicy::OpenAuthenticated,
+                    expires: None,
+                }))
+                .await?;
+            let created = |seen| match seen {
+                Observation::Created { conference } => Some(conference),
+                _ => None,
+            };
+            until(&mut client, "creating the conference", created).await?
+        }
+    };
+    client.command(Command::Join { conference: conference.clone() }).await?;
+    let joined = |seen| match seen {
+        Observation::Joined { role, .. } => Some(role),
+        _ => None,
+    };
+    let role = until(&mut client, "joining", joined).await?;
+    println!("* You are in {conference} as {}.", role.as_str());
+    println!(
+        "* Type to chat. /invite ADDRESS /lock /unlock /promote ADDRESS /demote ADDRESS /eject ADDRESS /end /leave"
+    );
+    for user in invitees {
+        client.command(Command::Invite { user }).await?;
+    }
+    chat(&mut client).await
+}
+
+/// Between the keyboard and the conference.
+async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            line = lines.next_line(), if !leaving => match line.context("the input cannot be read")? {
+                Some(line) => match command(line.trim()) {
+                    Ok(Some(wanted)) => {
+                        leaving = matches!(wanted, Command::Leave);
+                        client.command(wanted).await?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => println!("* {error}"),
+                },
+                None => {
+                    leaving = true;
+                    client.command(Command::Leave).await?;
+                }
+            },
+            seen = client.observe() => match seen {
+                Some(Observation::Ended { reason, .. }) => {
+                    println!("* {}", ending(reason));
+                    return Ok(());
+                }
+                Some(seen) => show(&seen),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// What a typed line asks for; `None` for an empty one.
+fn command(line: &str) -> anyhow::Result<Option<Command>> {
+    let Some(typed) = line.strip_prefix('/') else {
+        return Ok((!line.is_empty()).then(|| Command::Say { text: line.into() }));
+    };
+    let (word, rest) = typed.split_once(' ').unwrap_or((typed, ""));
+    Ok(Some(match word {
+        "invite" => Command::Invite { user: address(rest)? },
+        "lock" => Command::Lock { locked: true },
+        "unlock" => Command::Lock { locked: false },
+        "promote" => Command::Promote { user: address(rest)? },
+        "demote" => Command::Demote { user: address(rest)? },
+        "eject" => Command::Eject { user: address(rest)? },
+        "end" => Command::End,
+        "leave" => Command::Leave,
+        other => bail!("there is no command /{other}"),
+    }))
+}
+
+fn show(seen: &Observation) {
+    let name = |user: &UserUri| user.address().to_owned();
+    match seen {
+        Observation::MessageReceived { from, text, .. } => {
+            println!("{}: {text}", from.as_ref().map_or_else(|| "somebody".into(), name));
+        }
+        Observation::MessageUndelivered { recipients, .. } => {
+            let recipients: Vec<&str> = recipients.iter().map(|(who, _)| who.as_str()).collect();
+            println!("* Your message did not reach {}.", recipients.join(", "));
+        }
+        Observation::Roster { changes, .. } => changes.iter().for_each(|change| match change {
+            RosterChange::Snapshot(roster) => {
+                for person in roster.participants() {
+                    println!("* {} is here as {}.", name(&person.user), person.role.as_str());
+                }
+            }
+            RosterChange::Changed(person) => {
+                println!("* {} is here as {}.", name(&person.user), person.role.as_str());
+            }
+            RosterChange::Left { user } => println!("* {} has left.", name(user)),
+            RosterChange::Locked { locked: true } => println!("* The conference is locked."),
+            RosterChange::Locked { locked: false } => println!("* The conference is open."),
+            RosterChange::Subject { subject } => println!("* The subject is: {subject}"),
+        }),
+        Observation::Refused { refusal, .. }
+        | Observation::CommandDone { outcome: Outcome::Refused(refusal), .. }
+        | Observation::InvitationAnswered { answer: InvitationAnswer::Failed(refusal), .. } => {
+            println!("* {}", refusal.sentence);
+        }
+        Observation::InvitationAnswered { user, answer: InvitationAnswer::Declined } => {
+            println!("* {} declined.", name(user));
+        }
+        _ => {}
+    }
+}
+
+fn ending(reason: Ending) -> &'static str {
+    match reason {
+        Ending::Ejected => "A leader removed you from the conference.",
+        Ending::ConferenceEnded => "The conference was ended.",
+        Ending::Left => "You have left the conference.",
+        Ending::Lost => "The connection to the conference was lost.",
+    }
+}
+
+/// Waits for `wanted`; what the server refuses meanwhile ends the wait with its sentence.
+async fn until<T>(
+    client: &mut RunningClient,
+    what: &str,
+    mut wanted: impl FnMut(Observation) -> Option<T>,
+) -> anyhow::Result<T> {
+    let found = client
+        .wait(PATIENCE, what, |seen| match seen {
+            Observation::Refused { refusal, .. } => Some(Err(refusal)),
+            seen => wanted(seen).map(Ok),
+        })
+        .await?;
+    found.map_err(|Refusal { status, sentence, .. }| {
+        anyhow::anyhow!("{what} was refused ({status}): {sentence}")
+    })
+}
+
+async fn connect(arguments: &Arguments, user: &UserUri) -> anyhow::Result<RunningClient> {
+    let candidates = match arguments.server {
+        Some(server) => vec![discovery::configured(server, user.domain())],
+        None => discovery::discover(user.domain()).await?,
+    };
+    let display_name = arguments.display_name.clone().unwrap_or_else(|| user.user().to_owned());
+    let password = match &arguments.password_file {
+        Some(file) => Some(Secret::from(read_password(Some(file))?)),
+        None => None,
+    };
+    let clock = Clock::start();
+    let mut last = None;
+    for candidate in candidates {
+        let server = server_address(candidate, arguments)?;
+        match RunningClient::start(user.clone(), display_name.clone(), password.clone(), &server, clock).await
+        {
+            Ok(client) => return Ok(client),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("there is no server to try")?)
+}
+
+fn server_address(candidate: Candidate, arguments: &Arguments) -> anyhow::Result<ServerAddress> {
+    let Candidate { transport, address, host } = candidate;
+    let tls = match (transport, &arguments.trust) {
+        (Transport::Tls, Some(trust)) => Some((host, sip_transport::connector_for(trust)?)),
+        (Transport::Tls, None) => bail!("the server speaks TLS; name the certificates to trust with --trust"),
+        _ => None,
+    };
+    Ok(ServerAddress { transport, address, tls })
+}
+
+fn address(text: &str) -> anyhow::Result<UserUri> {
+    let uri = if text.starts_with("sip:") { text.to_owned() } else { format!("sip:{text}") };
+    UserUri::parse(&uri).with_context(|| format!("{text} is no address; write it like ann@example.com"))
+}
+
+/// A conference's URI, also in the forms that join links give it.
+fn conference_uri(text: &str) -> anyhow::Result<ConferenceUri> {
+    let uri = text.trim_start_matches("meet:").trim_start_matches("conf:");
+    let uri = uri.split('?').next().unwrap_or_default();
+    ConferenceUri::parse(uri).with_context(|| {
+        format!(
+            "{text} is no conference; its URI looks like sip:ann@example.com;gruu;opaque=app:conf:focus:id:…"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_text_or_commands() {
+        assert_eq!(command("").unwrap(), None);
+        assert_eq!(command("hello").unwrap(), Some(Command::Say { text: "hello".into() }));
+        assert_eq!(command("/lock").unwrap(), Some(Command::Lock { locked: true }));
+        let amy = UserUri::parse("sip:amy@example.test").unwrap();
+        assert_eq!(command("/eject amy@example.test").unwrap(), Some(Command::Eject { user: amy }));
+        assert!(command("/dance").is_err());
+        assert!(command("/eject nobody").is_err());
+    }
+
+    #[test]
+    fn conferences_come_with_and_without_a_prefix() {
+        let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:ABCD1234";
+        for text in [uri.to_owned(), format!("meet:{uri}?conf-key=1"), format!("conf:{uri}")] {
+            assert_eq!(conference_uri(&text).unwrap().to_string(), uri);
+        }
+        assert!(conference_uri("sip:ann@example.test").is_err());
+    }
+}

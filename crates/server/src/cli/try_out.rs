@@ -1,0 +1,225 @@
+//! `confab try`: a server on loopback with demo people, a conference that our own client creates,
+//! two robots that join and chat, and the eight steps printed as they happen. Then it stays up.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::Context;
+use confab_client::{Command, NewConference, Observation, RosterChange, Secret};
+use confab_machine::Time;
+use confab_schema::{
+    conference_info::{AdmissionPolicy, Role},
+    uri::{ConferenceUri, McuType, UserUri},
+};
+use confab_sip::Transport;
+use confab_users::account::Account;
+
+use super::{start, until_told_to_stop};
+use crate::{
+    client_host::{RunningClient, ServerAddress},
+    clock,
+    config::{AuthScheme, Config, Listen, ListenTransport},
+    data::Data,
+    flow_log,
+    roles::Server,
+};
+
+/// The people of the demo: names before the @, and what others see. The first organizes, the last
+/// is for whoever tries.
+const PEOPLE: [(&str, &str); 4] = [("vivian", "Vivian"), ("amy", "Amy"), ("hao", "Hao"), ("guest", "Guest")];
+/// The demo's SIP domain, which no DNS knows.
+const DOMAIN: &str = "confab.test";
+/// How long any step of the demo may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What can be chosen.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Stop after the demonstration instead of staying up.
+    #[arg(long)]
+    once: bool,
+    /// The port for SIP over UDP and TCP; TLS gets the next one. Another is taken if it is not free.
+    #[arg(long, default_value_t = 5060)]
+    port: u16,
+}
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// A sentence that says which step did not happen.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir().context("a directory for the demo's data cannot be made")?;
+    let config = config(arguments.port);
+    let data = Data::for_server(directory.path(), &config.auth)?;
+    let server = start(&config, &data).await?;
+    let passwords = add_people(&data, &server).await?;
+    println!("Confab runs on this machine only, for the people of {DOMAIN}.\n");
+
+    let printing = tokio::spawn(print_ladder(server.flows.live()));
+    let conference = demonstrate(&server, &passwords).await?;
+    printing.abort();
+    let (records, _) = server.flows.records(conference.id.as_str()).unwrap_or_default();
+    println!(
+        "\n{} lines; the whole ladder again: confab flow {} --data {}",
+        records.len(),
+        short(&conference),
+        directory.path().display()
+    );
+    if arguments.once {
+        return Ok(());
+    }
+    explain(&server, &conference, &passwords);
+    until_told_to_stop().await
+}
+
+fn config(port: u16) -> Config {
+    let mut config = Config { domain: DOMAIN.into(), auth: vec![AuthScheme::Digest], ..Config::default() };
+    let free = |port: u16| {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        std::net::TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok()
+    };
+    let (plain, tls) = if free(port) && free(port.saturating_add(1)) { (port, port + 1) } else { (0, 0) };
+    let listen =
+        |transport, port| Listen { transport, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
+    config.front_end.listen = vec![
+        listen(ListenTransport::Udp, plain),
+        listen(ListenTransport::Tcp, plain),
+        listen(ListenTransport::Tls, tls),
+    ];
+    config
+}
+
+/// Makes the demo people's accounts, each with a password for this run.
+async fn add_people(data: &Data, server: &Server) -> anyhow::Result<Vec<(UserUri, String)>> {
+    let vault = data.vault()?;
+    let mut entropy = clock::entropy();
+    let mut passwords = Vec::new();
+    for (name, display_name) in PEOPLE {
+        let user = UserUri::parse(&format!("sip:{name}@{DOMAIN}"))?;
+        let password = entropy.hex::<5>();
+        let mut account = Account::new(user.clone(), display_name, server.clock.now())?;
+        account.secrets = vault.seal_password(&user, &password);
+        server.store.create_account(&account).await?;
+        passwords.push((user, password));
+    }
+    Ok(passwords)
+}
+
+/// The demonstration proper; the clients leave when it returns, Vivian's conference stays.
+async fn demonstrate(server: &Server, people: &[(UserUri, String)]) -> anyhow::Result<ConferenceUri> {
+    let address = server
+        .bound
+        .iter()
+        .find(|bound| bound.transport == Transport::Tcp)
+        .map(|bound| ServerAddress { transport: Transport::Tcp, address: bound.address, tls: None })
+        .context("the demo listens on TCP")?;
+    let mut clients = Vec::new();
+    for ((user, password), (_, display_name)) in people.iter().zip(PEOPLE).take(3) {
+        let password = Some(Secret::from(password.as_str()));
+        let mut client =
+            RunningClient::start(user.clone(), display_name.into(), password, &address, server.clock).await?;
+        client.command(Command::Register).await?;
+        client
+            .wait(PATIENCE, "signing in", |seen| matches!(seen, Observation::Registered { .. }).then_some(()))
+            .await?;
+        clients.push(client);
+    }
+    let [vivian, amy, hao] = clients.as_mut_slice() else { unreachable!("three were started") };
+
+    let invitees = vec![(people[1].0.clone(), Role::Attendee), (people[2].0.clone(), Role::Attendee)];
+    let wanted = NewConference {
+        subject: "Shall we talk it through?".into(),
+        invitees,
+        media: vec![McuType::Chat],
+        admission: AdmissionPolicy::OpenAuthenticated,
+        expires: None,
+    };
+    vivian.command(Command::Create(wanted)).await?;
+    let conference = vivian
+        .wait(PATIENCE, "creating the conference", |seen| match seen {
+            Observation::Created { conference } => Some(conference),
+            _ => None,
+        })
+        .await?;
+    for client in [&mut *vivian, &mut *amy, &mut *hao] {
+        client.command(Command::Join { conference: conference.clone() }).await?;
+        client
+            .wait(PATIENCE, "joining", |seen| matches!(seen, Observation::ChatOpened).then_some(()))
+            .await?;
+    }
+    say(vivian, "shall we talk it through?", &mut [amy, hao]).await?;
+    say(amy, "yes, calling you both", &mut [vivian, hao]).await?;
+    say(hao, "I am in", &mut [vivian, amy]).await?;
+    for client in [hao, amy] {
+        client.command(Command::Leave).await?;
+        client
+            .wait(PATIENCE, "leaving", |seen| matches!(seen, Observation::Ended { .. }).then_some(()))
+            .await?;
+    }
+    // Vivian sees both go before the curtain falls.
+    let mut gone = 0;
+    vivian
+        .wait(PATIENCE, "the roster", |seen| {
+            if let Observation::Roster { changes, .. } = seen {
+                gone += changes.iter().filter(|change| matches!(change, RosterChange::Left { .. })).count();
+            }
+            (gone == 2).then_some(())
+        })
+        .await?;
+    Ok(conference)
+}
+
+/// One speaks and the others hear it.
+async fn say(speaker: &RunningClient, text: &str, hearers: &mut [&mut RunningClient]) -> anyhow::Result<()> {
+    speaker.command(Command::Say { text: text.into() }).await?;
+    for hearer in hearers {
+        hearer
+            .wait(PATIENCE, "a message", |seen| match seen {
+                Observation::MessageReceived { text: heard, .. } if heard == text => Some(()),
+                _ => None,
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Prints each record of the flow trace as it is made.
+async fn print_ladder(mut live: tokio::sync::broadcast::Receiver<(String, confab_machine::FlowRecord)>) {
+    print!("{}", flow_log::ladder_heading());
+    let mut start: Option<Time> = None;
+    let mut number = 0;
+    while let Ok((_, record)) = live.recv().await {
+        number += 1;
+        print!("{}", flow_log::ladder_line(number, *start.get_or_insert(record.at), &record));
+    }
+}
+
+/// Says how to connect a SIP client of one's own.
+fn explain(server: &Server, conference: &ConferenceUri, people: &[(UserUri, String)]) {
+    println!("\nConnect a SIP client of your own (baresip, linphone, …):");
+    for bound in &server.bound {
+        println!("  server    {} {}", bound.transport, bound.address);
+    }
+    println!("  people    (authentication is Digest; the passwords are for this run)");
+    for (user, password) in people {
+        println!("    {:<28} {password}", user.address());
+    }
+    println!("\nOr join the conference from another terminal:");
+    let tcp = server.bound.iter().find(|bound| bound.transport == Transport::Tcp);
+    if let (Some(bound), Some((user, password))) = (tcp, people.last()) {
+        let name = user.address();
+        println!("  echo {password} > password");
+        println!(
+            "  confab call '{conference}' --user {name} --password-file password --server tcp:{}",
+            bound.address
+        );
+    }
+    println!("\nCtrl-C ends it and removes its data.");
+}
+
+/// Enough of a conference's ID to name it.
+fn short(conference: &ConferenceUri) -> &str {
+    &conference.id.as_str()[..8]
+}

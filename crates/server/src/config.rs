@@ -1,0 +1,347 @@
+//! The configuration: one TOML file, a table per role, every default here beside its comment.
+//!
+//! Without a file everything runs on this machine, on SQLite, with SIP on all addresses.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use anyhow::{Context, bail, ensure};
+use confab_sip::{Transport, auth::Algorithm};
+use serde::{Deserialize, Serialize};
+
+/// How people prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthScheme {
+    /// SIP Digest (RFC 8760).
+    Digest,
+}
+
+/// A hash that Digest challenges with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum DigestAlgorithm {
+    /// What every SIP phone can do.
+    #[serde(rename = "md5")]
+    Md5,
+    /// The stronger one (RFC 8760).
+    #[serde(rename = "sha-256")]
+    Sha256,
+}
+
+impl From<DigestAlgorithm> for Algorithm {
+    fn from(algorithm: DigestAlgorithm) -> Algorithm {
+        match algorithm {
+            DigestAlgorithm::Md5 => Algorithm::Md5,
+            DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The SIP domain: what stands behind the @ in everybody's address.
+    pub domain: String,
+    /// How people prove who they are; `[]` challenges nobody and is for tests on loopback only.
+    pub auth: Vec<AuthScheme>,
+    /// What Digest challenges with, in this order: "sha-256" and "md5". Phones such as baresip 1.0
+    /// give up at a challenge they do not know, so put "sha-256" first where none of them is left.
+    pub digest_algorithms: Vec<DigestAlgorithm>,
+    /// Where databases and keys live; `--data` overrides it.
+    pub data: PathBuf,
+    /// The SIP front end.
+    pub front_end: FrontEndConfig,
+    /// What conferences may do.
+    pub conferences: ConferencesConfig,
+}
+
+/// `[front_end]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FrontEndConfig {
+    /// Where SIP is listened for: `udp:`, `tcp:` or `tls:` and an address with port.
+    pub listen: Vec<Listen>,
+    /// The name or address that clients reach this server by; it stands in Via and Record-Route.
+    /// Empty: the address a listener is bound to.
+    pub host: String,
+    /// The certificate chain for TLS, PEM. Empty: one is made at first start, signed by itself.
+    pub certificate: PathBuf,
+    /// The private key for TLS, PEM.
+    pub private_key: PathBuf,
+    /// The largest SIP message taken, in bytes.
+    pub max_message: usize,
+    /// How many connections may be open at once.
+    pub max_connections: usize,
+    /// How many of them from one address.
+    pub max_connections_per_address: usize,
+}
+
+/// `[conferences]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConferencesConfig {
+    /// How many people may be in one conference.
+    pub max_participants: usize,
+    /// How many conferences one person may have scheduled at once.
+    pub max_per_organizer: usize,
+    /// How many days a conference lives that was scheduled without an expiry.
+    pub default_lifetime_days: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            domain: "example.test".into(),
+            auth: vec![AuthScheme::Digest],
+            digest_algorithms: vec![DigestAlgorithm::Md5],
+            data: "/var/lib/confab".into(),
+            front_end: FrontEndConfig::default(),
+            conferences: ConferencesConfig::default(),
+        }
+    }
+}
+
+impl Default for FrontEndConfig {
+    fn default() -> FrontEndConfig {
+        let any = |transport, port| Listen { transport, address: SocketAddr::from(([0, 0, 0, 0], port)) };
+        FrontEndConfig {
+            listen: vec![
+                any(ListenTransport::Udp, 5060),
+                any(ListenTransport::Tcp, 5060),
+                any(ListenTransport::Tls, 5061),
+            ],
+            host: String::new(),
+            certificate: PathBuf::new(),
+            private_key: PathBuf::new(),
+            max_message: 256 * 1024,
+            max_connections: 20_000,
+            max_connections_per_address: 2_000,
+        }
+    }
+}
+
+impl Default for ConferencesConfig {
+    fn default() -> ConferencesConfig {
+        ConferencesConfig { max_participants: 250, max_per_organizer: 1000, default_lifetime_days: 14 }
+    }
+}
+
+/// A listener: transport and address, written `tcp:192.0.2.1:5060`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Listen {
+    /// The transport.
+    pub transport: ListenTransport,
+    /// The address; port 0 lets the operating system choose.
+    pub address: SocketAddr,
+}
+
+/// A transport that can be listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenTransport {
+    /// Datagrams.
+    Udp,
+    /// A plain stream.
+    Tcp,
+    /// An encrypted stream.
+    Tls,
+}
+
+impl ListenTransport {
+    /// The word in the configuration and in SIP URIs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ListenTransport::Udp => "udp",
+            ListenTransport::Tcp => "tcp",
+            ListenTransport::Tls => "tls",
+        }
+    }
+}
+
+impl From<ListenTransport> for Transport {
+    fn from(transport: ListenTransport) -> Transport {
+        match transport {
+            ListenTransport::Udp => Transport::Udp,
+            ListenTransport::Tcp => Transport::Tcp,
+            ListenTransport::Tls => Transport::Tls,
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Listen> {
+        let (transport, address) = text
+            .split_once(':')
+            .with_context(|| format!("`{text}` is no listener; write it like tcp:127.0.0.1:5060"))?;
+        let transport = match transport {
+            "udp" => ListenTransport::Udp,
+            "tcp" => ListenTransport::Tcp,
+            "tls" => ListenTransport::Tls,
+            other => bail!("`{other}` is no transport; udp, tcp and tls are"),
+        };
+        let address = address
+            .parse()
+            .with_context(|| format!("`{address}` is no address with port; write it like 127.0.0.1:5060"))?;
+        Ok(Listen { transport, address })
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Listen, String> {
+        text.parse().map_err(|error: anyhow::Error| error.to_string())
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> String {
+        format!("{}:{}", listen.transport.as_str(), listen.address)
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, or the defaults without one.
+    ///
+    /// # Errors
+    /// Sentences that name file, line and what to do.
+    pub fn load(path: Option<&PathBuf>) -> anyhow::Result<Config> {
+        let config = match path {
+            None => Config::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+                toml::from_str(&text)
+                    .with_context(|| format!("the configuration {} is not right", path.display()))?
+            }
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what is unsafe or cannot work, naming the setting and the remedy.
+    ///
+    /// # Errors
+    /// One sentence for the first rule that is broken.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let domain_ok = !self.domain.is_empty()
+            && self.domain.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+        ensure!(domain_ok, "domain = \"{}\" is no DNS name; write it like example.com", self.domain);
+        ensure!(!self.front_end.listen.is_empty(), "front_end.listen is empty, so nobody could connect");
+        let both = self.front_end.certificate.as_os_str().is_empty()
+            == self.front_end.private_key.as_os_str().is_empty();
+        ensure!(both, "front_end.certificate and front_end.private_key belong together: set both or none");
+        ensure!(
+            self.front_end.max_message >= 16 * 1024,
+            "front_end.max_message is too small for an OCS client's sign-in; use at least 16384"
+        );
+        ensure!(
+            !self.digest_algorithms.is_empty(),
+            "digest_algorithms is empty, so nobody could sign in; use [\"md5\"] or [\"sha-256\", \"md5\"]"
+        );
+        ensure!(self.conferences.max_participants > 0, "conferences.max_participants must be at least 1");
+        if self.auth.is_empty()
+            && let Some(open) = self.front_end.listen.iter().find(|listen| !listen.address.ip().is_loopback())
+        {
+            bail!(
+                "auth = [] lets everybody be anybody, so it may only listen on loopback, but \
+                 front_end.listen has {}; remove that listener or set auth = [\"digest\"]",
+                String::from(*open)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The effective configuration as a commented TOML file (`confab check --print`).
+pub fn print(config: &Config) -> String {
+    // The comments are the doc comments of this file, so that they cannot drift apart.
+    let toml = toml::to_string_pretty(config).expect("a checked configuration can be written as TOML");
+    let comments = comments();
+    let mut table = String::new();
+    let mut out = String::new();
+    for line in toml.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name.clone_into(&mut table);
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+            for comment in comments.iter().filter(|(of, _)| *of == path).flat_map(|(_, lines)| lines) {
+                out.push_str("# ");
+                out.push_str(comment);
+                out.push('\n');
+            }
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// The doc comments of the fields in this file, by path.
+fn comments() -> Vec<(String, Vec<&'static str>)> {
+    let mut table = None;
+    let mut pending = Vec::new();
+    let mut comments = Vec::new();
+    for line in include_str!("config.rs").lines().map(str::trim) {
+        if let Some(comment) = line.strip_prefix("/// ") {
+            pending.push(comment);
+        } else if let Some(name) = line.strip_prefix("pub struct ") {
+            table = match name.split([' ', ';']).next() {
+                Some("Config") => Some(""),
+                Some("FrontEndConfig") => Some("front_end."),
+                Some("ConferencesConfig") => Some("conferences."),
+                _ => None,
+            };
+            pending.clear();
+        } else if let (Some(table), Some((field, _))) = (table, field(line)) {
+            comments.push((format!("{table}{field}"), std::mem::take(&mut pending)));
+        } else if !line.starts_with("#[") {
+            pending.clear();
+        }
+    }
+    comments
+}
+
+fn field(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("pub ")?.strip_suffix(',')?.split_once(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        let config: Config = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn refusals_name_the_setting() {
+        for (text, word) in [
+            ("domain = \"a b\"", "domain"),
+            ("surprise = 1", "surprise"),
+            ("auth = []", "loopback"),
+            ("[front_end]\nlisten = []", "listen"),
+            ("[front_end]\nlisten = [\"sctp:127.0.0.1:1\"]", "sctp"),
+            ("[front_end]\ncertificate = \"a.pem\"", "private_key"),
+            ("[conferences]\nmax_participants = 0", "max_participants"),
+        ] {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn printed_it_is_commented_and_reads_back() {
+        let config = parse("auth = []\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]").unwrap();
+        let text = print(&config);
+        assert!(
+            text.contains("# How many people may be in one conference.\nmax_participants = 250\n"),
+            "{text}"
+        );
+        assert_eq!(parse(&text).unwrap(), config);
+    }
+}

@@ -1,0 +1,136 @@
+//! The data directory: the database, the keys, the administrator's socket, and who may use it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail, ensure};
+use confab_store::{SqliteStore, Store};
+
+use crate::{config::AuthScheme, vault::Vault};
+
+/// Marks the directory of a server that challenges nobody.
+const DEMO_MARK: &str = "demo";
+const LOCK: &str = "lock";
+const DATABASE: &str = "confab.sqlite";
+
+/// An open data directory.
+pub struct Data {
+    path: PathBuf,
+    /// Held while a server runs on the directory.
+    _lock: Option<File>,
+}
+
+impl Data {
+    /// Opens the directory for a server, making it if it is not there; no second server can.
+    ///
+    /// # Errors
+    /// Sentences that name the directory and what is wrong with it.
+    pub fn for_server(path: &Path, auth: &[AuthScheme]) -> anyhow::Result<Data> {
+        make(path)?;
+        let lock = File::create(path.join(LOCK))
+            .with_context(|| format!("the data directory {} cannot be written", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another server runs on {}; stop it first", path.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
+            }
+        }
+        check_mark(path, auth)?;
+        Ok(Data { path: path.to_owned(), _lock: Some(lock) })
+    }
+
+    /// Opens the directory for a command beside a server that may be running.
+    ///
+    /// # Errors
+    /// Sentences that name the directory and what is wrong with it.
+    pub fn for_command(path: &Path) -> anyhow::Result<Data> {
+        make(path)?;
+        Ok(Data { path: path.to_owned(), _lock: None })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The conferencing database.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        Ok(Arc::new(SqliteStore::open(self.path.join(DATABASE)).await?))
+    }
+
+    /// What opens the accounts' secrets.
+    ///
+    /// # Errors
+    /// If its key cannot be read.
+    pub fn vault(&self) -> anyhow::Result<Arc<Vault>> {
+        Ok(Arc::new(Vault::open(&self.path)?))
+    }
+}
+
+fn make(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+        format!("the data directory {} cannot be made; name another with --data", path.display())
+    })
+}
+
+/// A server that challenges nobody must not get at the data of one that does, nor leave its own to
+/// one.
+fn check_mark(path: &Path, auth: &[AuthScheme]) -> anyhow::Result<()> {
+    let mark = path.join(DEMO_MARK);
+    if !auth.is_empty() {
+        ensure!(
+            !mark.exists(),
+            "{} is the data directory of a server that challenged nobody; use another one with auth switched on",
+            path.display()
+        );
+        return Ok(());
+    }
+    if path.join(DATABASE).exists() && !mark.exists() {
+        bail!(
+            "auth = [] challenges nobody, so it does not run on {}, which belongs to a server that does; \
+             use another data directory or set auth = [\"digest\"]",
+            path.display()
+        );
+    }
+    fs::write(&mark, "This server challenges nobody. Its data is for tests.\n")
+        .with_context(|| format!("{} cannot be written", mark.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_and_closed_servers_keep_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        drop(Data::for_server(&path, &[]).unwrap());
+        let error = Data::for_server(&path, &[AuthScheme::Digest]).err().unwrap();
+        assert!(error.to_string().contains("challenged nobody"));
+
+        let path = directory.path().join("other");
+        drop(Data::for_server(&path, &[AuthScheme::Digest]).unwrap());
+        fs::write(path.join(DATABASE), "").unwrap();
+        let error = Data::for_server(&path, &[]).err().unwrap();
+        assert!(error.to_string().contains("challenges nobody"));
+    }
+
+    #[test]
+    fn one_server_per_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Data::for_server(directory.path(), &[]).unwrap();
+        let error = Data::for_server(directory.path(), &[]).err().unwrap();
+        assert!(error.to_string().contains("another server"));
+        assert!(Data::for_command(directory.path()).is_ok());
+    }
+}

@@ -1,0 +1,142 @@
+//! Steps 1 and 2: the Focus Factory's errands around its decision: read the request, load what it
+//! is about, write what was decided, and only then answer.
+
+use std::sync::Arc;
+
+use confab_conference::{
+    focus_factory::{self, Outcome, Write},
+    policy::MeetingPolicy,
+    reason::Reason,
+    record::ConferenceRecord,
+};
+use confab_machine::{Component, FlowNote};
+use confab_schema::{
+    cccp,
+    uri::{ConferenceUri, FactoryUri, UserUri},
+};
+use confab_sip::{Request, Response};
+use confab_store::{Store, StoreError};
+use tracing::warn;
+
+use crate::{clock::Clock, control_link::CCCP, flow_log::FlowLog, focus_host::FocusDirectory, refusal};
+
+/// The Focus Factory of a process.
+#[derive(Clone)]
+pub struct FocusFactoryHost {
+    /// The conferencing database.
+    pub store: Arc<dyn Store>,
+    /// The active conferences, to end one that is deleted.
+    pub directory: FocusDirectory,
+    /// What may be scheduled.
+    pub policy: MeetingPolicy,
+    /// This server's name in diagnostics.
+    pub name: String,
+    /// The time.
+    pub clock: Clock,
+    /// The flow trace.
+    pub flows: FlowLog,
+}
+
+impl FocusFactoryHost {
+    /// Answers a SERVICE from the authenticated `user`.
+    pub async fn serve(&self, user: &UserUri, request: &Request) -> Response {
+        if request.headers.content_type().is_none_or(|kind| &*kind.kind != CCCP) {
+            return Response::to(request, 415).with_header("Accept", CCCP);
+        }
+        let Ok(document) = cccp::Request::parse(&request.body) else {
+            return refusal::response(request, Reason::C3pUnreadable, &self.name);
+        };
+        match self.decide(user, request, &document).await {
+            Ok(answer) => {
+                let mut response = Response::to(request, 200);
+                response.set_body(CCCP, answer.to_bytes());
+                response
+            }
+            Err(reason) => refusal::response(request, reason, &self.name),
+        }
+    }
+
+    async fn decide(
+        &self,
+        user: &UserUri,
+        request: &Request,
+        document: &cccp::Request,
+    ) -> Result<cccp::Response, Reason> {
+        // What the request is sent to decides who the organizer is; `to` must agree with it.
+        let factory = FactoryUri::parse(&request.uri.to_string()).map_err(|_| Reason::BadTo)?;
+        let wanted = focus_factory::wanted_record(factory.organizer(), document);
+        let command = document.commands.first().map(cccp::Command::summary).unwrap_or_default();
+        self.note(&wanted, 1, Component::Client, Component::FocusFactory, format!("SERVICE {command}"));
+        let (existing, held) = self.load(factory.organizer(), wanted.as_ref()).await.map_err(|error| {
+            warn!(%error, "the conferencing database does not answer");
+            Reason::StoreUnavailable
+        })?;
+        let now = self.clock.now();
+        let outcome =
+            focus_factory::answer(now, user, &factory, document, existing.as_ref(), held, &self.policy)?;
+        let Outcome { write, response } = outcome;
+        let answer = match write {
+            None => response,
+            Some(write) => self.write(&wanted, write, document, response).await,
+        };
+        let outcome = answer.code.as_str();
+        self.note(&wanted, 2, Component::FocusFactory, Component::Client, format!("200 {command} {outcome}"));
+        Ok(answer)
+    }
+
+    async fn load(
+        &self,
+        organizer: &UserUri,
+        wanted: Option<&ConferenceUri>,
+    ) -> Result<(Option<ConferenceRecord>, usize), StoreError> {
+        let Some(wanted) = wanted else { return Ok((None, 0)) };
+        let existing = self.store.conference(wanted).await?;
+        // One more than allowed is enough to know.
+        let limit = self.policy.max_conferences_per_organizer;
+        let held = self.store.conferences(Some(organizer), limit).await?.len();
+        Ok((existing, held))
+    }
+
+    /// Step 2: durable before the answer leaves.
+    async fn write(
+        &self,
+        wanted: &Option<ConferenceUri>,
+        write: Write,
+        document: &cccp::Request,
+        response: cccp::Response,
+    ) -> cccp::Response {
+        let written = match &write {
+            Write::Create(record) => {
+                self.note(wanted, 2, Component::FocusFactory, Component::Store, "insert".into());
+                self.store.create_conference(record).await
+            }
+            Write::Delete(conference) => {
+                self.note(wanted, 2, Component::FocusFactory, Component::Store, "delete".into());
+                self.directory.end(conference);
+                self.store.delete_conference(conference).await
+            }
+        };
+        match written {
+            Ok(()) | Err(StoreError::NotFound) => response,
+            Err(StoreError::AlreadyExists) => focus_factory::already_exists(document),
+            Err(error) => {
+                warn!(%error, "a conference record could not be written");
+                focus_factory::store_failed(document)
+            }
+        }
+    }
+
+    fn note(
+        &self,
+        conference: &Option<ConferenceUri>,
+        step: u8,
+        from: Component,
+        to: Component,
+        summary: String,
+    ) {
+        if let Some(conference) = conference {
+            let note = FlowNote::new(step, from, to, summary);
+            self.flows.file(conference.id.as_str(), self.clock.now(), note);
+        }
+    }
+}

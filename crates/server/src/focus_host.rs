@@ -1,0 +1,376 @@
+//! Step 3: the Focus of one conference as a SIP user agent. It turns INVITE, SUBSCRIBE, INFO and
+//! BYE into what the [`Focus`] hears, and the Focus' wishes into SIP (MS-CONFBAS, c3p §4.1, §7).
+//!
+//! It is a machine too: dialogs are state. The control link, the database and the transactions are
+//! its shell's.
+
+mod directory;
+mod info;
+mod join;
+mod subscribe;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use confab_conference::{
+    focus::{self, CommandId, Focus, InviteId, JoinId, SubscriptionId},
+    policy::Identity,
+    reason::Reason,
+};
+use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
+use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
+use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
+
+pub use directory::{FocusDirectory, FocusServices};
+use info::Command;
+use join::Joined;
+use subscribe::Subscribed;
+
+use crate::refusal;
+
+/// Who sent a request, as the front end vouches for him.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sender {
+    /// His address.
+    pub user: UserUri,
+    /// How he proved it.
+    pub identity: Identity,
+    /// What to call him.
+    pub display_name: String,
+}
+
+/// What the host of a Focus hears.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request to the conference's URI.
+    Request {
+        /// Its transaction.
+        key: ServerKey,
+        /// Where it came from.
+        flow: Flow,
+        /// Who sent it.
+        sender: Sender,
+        /// The request.
+        request: Request,
+    },
+    /// Step 8: an INVITE to one of the conference's MCUs, which waits at the front end.
+    McuInvite {
+        /// Its transaction.
+        key: ServerKey,
+        /// Who sent it.
+        user: UserUri,
+        /// Which MCU.
+        mcu: McuUri,
+    },
+    /// The 200 to an INVITE was never acknowledged, or could not be sent.
+    NotAcknowledged {
+        /// The INVITE's transaction.
+        key: ServerKey,
+    },
+    /// A request of ours was answered finally.
+    Response {
+        /// The request's number.
+        id: u64,
+        /// The answer.
+        response: Response,
+    },
+    /// A request of ours was not answered or could not be sent.
+    NoResponse {
+        /// The request's number.
+        id: u64,
+    },
+    /// A connection is gone.
+    FlowClosed {
+        /// Which.
+        flow: Flow,
+    },
+    /// Something that only the Focus itself is concerned with: the control link, the database.
+    Focus(focus::Event),
+}
+
+/// What the host of a Focus wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Answer a request.
+    Respond {
+        /// Its transaction.
+        key: ServerKey,
+        /// The answer.
+        response: Response,
+    },
+    /// Send a request to a participant.
+    Send {
+        /// Its number, for the answer.
+        id: u64,
+        /// The way he came.
+        flow: Flow,
+        /// The request.
+        request: Request,
+    },
+    /// Forward the INVITE that waits at the front end to the MCU at this SIP URI.
+    ForwardInvite {
+        /// The INVITE's transaction.
+        key: ServerKey,
+        /// The MCU.
+        server_uri: String,
+    },
+    /// Refuse the INVITE that waits at the front end.
+    RefuseInvite {
+        /// The INVITE's transaction.
+        key: ServerKey,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// Something for the control link, the database or the factory.
+    Focus(focus::Action),
+    /// A line of the flow trace.
+    Note(FlowNote),
+}
+
+impl Traced for Event {
+    /// Nothing: what matters is noted as the Focus hears it.
+    fn flow_note(&self) -> Option<FlowNote> {
+        None
+    }
+}
+
+impl Traced for Action {
+    fn flow_note(&self) -> Option<FlowNote> {
+        match self {
+            Action::Note(note) => Some(note.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// What a request of ours was for.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Info(JoinId),
+    Refresh(JoinId),
+    Notify(SubscriptionId),
+    Bye,
+}
+
+/// One conference's Focus with its SIP dialogs.
+pub struct FocusHost {
+    contact: NameAddr,
+    focus: Focus,
+    entropy: Entropy,
+    /// What error responses name as their source.
+    source: String,
+    joins: BTreeMap<JoinId, Joined>,
+    join_of: BTreeMap<DialogId, JoinId>,
+    subscriptions: BTreeMap<SubscriptionId, Subscribed>,
+    subscription_of: BTreeMap<DialogId, SubscriptionId>,
+    expiries: BTreeSet<(Time, SubscriptionId)>,
+    /// When a session timer of an INVITE dialog next has something to do.
+    upkeep: BTreeSet<(Time, JoinId)>,
+    commands: BTreeMap<CommandId, Command>,
+    invites: BTreeMap<InviteId, ServerKey>,
+    sent: BTreeMap<u64, Sent>,
+    last_id: u64,
+}
+
+impl FocusHost {
+    /// The host of `focus`; `source` is what error responses name as their source.
+    pub fn new(focus: Focus, source: String, entropy: Entropy) -> FocusHost {
+        FocusHost {
+            contact: contact(&focus.record().uri),
+            focus,
+            entropy,
+            source,
+            joins: BTreeMap::new(),
+            join_of: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            subscription_of: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            upkeep: BTreeSet::new(),
+            commands: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            last_id: 0,
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn new_tag(&mut self) -> String {
+        self.entropy.hex::<8>()
+    }
+
+    fn request(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        match (&request.method, DialogId::of_received(&request)) {
+            (Method::Invite, None) => self.invite(now, key, flow, sender, request, out),
+            (Method::Subscribe, None) => self.subscribe(now, key, flow, sender, request, out),
+            (Method::Subscribe, Some(dialog)) => self.resubscribe(now, key, flow, &dialog, &request, out),
+            (Method::Invite | Method::Update, Some(dialog)) => {
+                self.refresh(now, key, flow, &dialog, &request, out);
+            }
+            (Method::Info, Some(dialog)) => self.info(now, key, flow, &dialog, request, out),
+            (Method::Bye, Some(dialog)) => self.bye(now, key, flow, &dialog, &request, out),
+            (Method::Options, _) => {
+                let response = Response::to(&request, 200)
+                    .with_header("Allow", ALLOW)
+                    .with_header("Allow-Events", "conference")
+                    .with_header("Accept", "application/cccp+xml");
+                out.push(Action::Respond { key, response });
+            }
+            (Method::Info | Method::Bye, None) => {
+                out.push(Action::Respond { key, response: Response::to(&request, 481) });
+            }
+            _ => {
+                let response = Response::to(&request, 405).with_header("Allow", ALLOW);
+                out.push(Action::Respond { key, response });
+            }
+        }
+    }
+
+    /// Lets the Focus hear something and does what it wants, noting both in the trace.
+    fn tell(&mut self, now: Time, event: focus::Event, out: &mut Vec<Action>) {
+        out.extend(event.flow_note().map(Action::Note));
+        let mut wishes = Vec::new();
+        self.focus.handle(now, event, &mut wishes);
+        self.grant(now, wishes, out);
+    }
+
+    fn grant(&mut self, now: Time, wishes: Vec<focus::Action>, out: &mut Vec<Action>) {
+        for wish in wishes {
+            out.extend(wish.flow_note().map(Action::Note));
+            match wish {
+                focus::Action::Admit { join, response } => self.admit(now, join, &response, out),
+                focus::Action::RefuseJoin { join, reason } => self.refuse_join(join, reason, out),
+                focus::Action::EndJoin { join, ending } => self.end_join(join, ending, out),
+                focus::Action::AcceptSubscription { subscription, document } => {
+                    self.accept_subscription(now, subscription, document, out);
+                }
+                focus::Action::RefuseSubscription { subscription, reason } => {
+                    self.refuse_subscription(subscription, reason, out);
+                }
+                focus::Action::Notify { subscriptions, document, .. } => {
+                    for subscription in subscriptions {
+                        self.notify(now, subscription, document.clone(), out);
+                    }
+                }
+                focus::Action::EndSubscription { subscription } => {
+                    self.end_subscription(subscription, EndReason::Noresource, out);
+                }
+                focus::Action::AcceptCommand { command, response } => {
+                    self.accept_command(command, &response, out);
+                }
+                focus::Action::FinishCommand { join, response, .. } => {
+                    self.finish_command(join, &response, out);
+                }
+                focus::Action::RefuseCommand { command, reason } => self.refuse_command(command, reason, out),
+                focus::Action::ForwardInvite { invite, server_uri } => {
+                    if let Some(key) = self.invites.remove(&invite) {
+                        out.push(Action::ForwardInvite { key, server_uri });
+                    }
+                }
+                focus::Action::RefuseInvite { invite, reason } => {
+                    if let Some(key) = self.invites.remove(&invite) {
+                        out.push(Action::RefuseInvite { key, reason });
+                    }
+                }
+                wish @ (focus::Action::RequestMcu { .. }
+                | focus::Action::CommandMcu { .. }
+                | focus::Action::Save { .. }
+                | focus::Action::CountPeople { .. }
+                | focus::Action::End) => out.push(Action::Focus(wish)),
+            }
+        }
+    }
+
+    fn answered(&mut self, now: Time, id: u64, status: u16, out: &mut Vec<Action>) {
+        // A participant who knows nothing of a dialog any more has left it. That a final INFO goes
+        // unanswered says nothing: pidgin-sipe never answers one.
+        match self.sent.remove(&id) {
+            Some(Sent::Info(join)) if status == 481 => self.lost(now, join, out),
+            Some(Sent::Refresh(join)) => self.refreshed(now, join, status, out),
+            Some(Sent::Notify(subscription)) => self.notify_answered(now, subscription, status, out),
+            _ => {}
+        }
+    }
+
+    fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
+        let gone: Vec<JoinId> =
+            self.joins.iter().filter(|(_, joined)| joined.flow == flow).map(|(id, _)| *id).collect();
+        for join in gone {
+            self.lost(now, join, out);
+        }
+        let gone: Vec<SubscriptionId> =
+            self.subscriptions.iter().filter(|(_, sub)| sub.flow == flow).map(|(id, _)| *id).collect();
+        for subscription in gone {
+            self.drop_subscription(now, subscription, out);
+        }
+    }
+
+    fn refusal(&self, request: &Request, reason: Reason) -> Response {
+        refusal::response(request, reason, &self.source)
+    }
+}
+
+/// What may be sent to a Focus.
+const ALLOW: &str = "INVITE, BYE, ACK, CANCEL, INFO, UPDATE, SUBSCRIBE, OPTIONS";
+
+/// The Focus' Contact: the conference, marked as the one that is in its focus (RFC 4579 §5.2).
+fn contact(conference: &ConferenceUri) -> NameAddr {
+    let uri: Uri = conference.to_string().parse().expect("a conference URI is a SIP URI");
+    let mut contact = NameAddr::new(uri);
+    contact.params.set_flag("isfocus");
+    contact
+}
+
+impl Machine for FocusHost {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Request { key, flow, sender, request } => {
+                self.request(now, key, flow, sender, request, out)
+            }
+            Event::McuInvite { key, user, mcu } => {
+                let invite = InviteId(self.next_id());
+                self.invites.insert(invite, key);
+                self.tell(now, focus::Event::McuInvited { invite, user, mcu }, out);
+            }
+            Event::NotAcknowledged { key } => self.not_acknowledged(now, &key, out),
+            Event::Response { id, response } => self.answered(now, id, response.status, out),
+            Event::NoResponse { id } => self.answered(now, id, 408, out),
+            Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
+            Event::Focus(event) => self.tell(now, event, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let upkeep = self.upkeep.first().map(|(at, _)| *at);
+        [self.focus.deadline(), expiry, upkeep].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        while let Some((at, subscription)) = self.expiries.first().copied()
+            && at <= now
+        {
+            self.end_subscription(subscription, EndReason::Timeout, out);
+            self.tell(now, focus::Event::Unsubscribed { subscription }, out);
+        }
+        self.keep_up(now, out);
+        if self.focus.deadline().is_some_and(|at| at <= now) {
+            let mut wishes = Vec::new();
+            self.focus.handle_timeout(now, &mut wishes);
+            self.grant(now, wishes, out);
+        }
+    }
+}

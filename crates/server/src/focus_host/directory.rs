@@ -1,0 +1,379 @@
+//! Every active conference of this process: one task each, started by the first request to its URI
+//! with the record the database has (step 4), gone when the meeting is over.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use confab_conference::{
+    focus::{self, Focus},
+    policy::MeetingPolicy,
+    reason::Reason,
+    record::ConferenceRecord,
+};
+use confab_machine::{Component, FlowNote, Time};
+use confab_schema::{
+    cccp::{self, Code, Command, ResultBody},
+    conference_info::{ConferenceInfo, ConferenceView},
+    mcu_control::{FOCUS_URL, MCU_CONTROL_URL},
+    uri::{ConferenceUri, McuType},
+};
+use confab_store::Store;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::{Action, Event, FocusHost};
+use crate::{
+    clock::{self, Clock},
+    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, Posted},
+    drive::{self, Performed, drive},
+    flow_log::FlowLog,
+    front_end, refusal,
+};
+
+/// Events that may wait for one Focus.
+const EVENT_QUEUE: usize = 4096;
+/// Conferences that may be active in one process.
+const CONFERENCE_LIMIT: usize = 100_000;
+/// Where MCUs post what changed on them, followed by a token.
+const FOCUS_PATH: &str = "/LiveServer/Focus/";
+
+/// What the Focuses of a process share.
+#[derive(Clone)]
+pub struct FocusServices {
+    /// The conferencing database.
+    pub store: Arc<dyn Store>,
+    /// The control link.
+    pub control: ControlClient,
+    /// Where the Conferencing Server Factory answers.
+    pub factory_url: String,
+    /// The scheme and host under which MCUs reach these Focuses: `http://focus.inproc`.
+    pub focus_base: String,
+    /// What conferences may do.
+    pub policy: MeetingPolicy,
+    /// This server's name in diagnostics.
+    pub name: String,
+    /// The time.
+    pub clock: Clock,
+    /// The flow trace.
+    pub flows: FlowLog,
+    /// The front end.
+    pub front_end: mpsc::Sender<front_end::Event>,
+}
+
+/// The active conferences. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct FocusDirectory {
+    services: FocusServices,
+    active: Arc<Mutex<Active>>,
+}
+
+#[derive(Default)]
+struct Active {
+    conferences: BTreeMap<ConferenceUri, Entry>,
+    /// Which conference and medium a token in a Focus URL stands for.
+    callbacks: BTreeMap<String, (ConferenceUri, McuType)>,
+}
+
+struct Entry {
+    events: mpsc::Sender<Event>,
+    people: usize,
+}
+
+impl FocusDirectory {
+    /// No conference is active.
+    pub fn new(services: FocusServices) -> FocusDirectory {
+        FocusDirectory { services, active: Arc::default() }
+    }
+
+    /// Hands `event` to the Focus of `conference`, starting it if it is not active.
+    pub fn deliver(&self, conference: &ConferenceUri, event: Event) {
+        let mut active = self.active();
+        let mut event = event;
+        if let Some(entry) = active.conferences.get(conference) {
+            match entry.events.try_send(event) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    drop(active);
+                    return self.turn_away(event, Reason::Busy);
+                }
+                Err(mpsc::error::TrySendError::Closed(back)) => event = back,
+            }
+        }
+        if !begins(&event) {
+            // What concerns a dialog of a meeting that is over is answered as the dialog is: gone.
+            drop(active);
+            return self.turn_away(event, Reason::NotJoined);
+        }
+        if active.conferences.len() >= CONFERENCE_LIMIT {
+            drop(active);
+            return self.turn_away(event, Reason::Busy);
+        }
+        // What starts a Focus is noted here: the Focus itself hears of it only with its record.
+        if let Event::Request { request, .. } = &event {
+            let summary = format!("{} to a conference that is not active", request.method);
+            let note = FlowNote::new(3, Component::Client, Component::FrontEnd, summary);
+            self.services.flows.file(conference.id.as_str(), self.services.clock.now(), note);
+        }
+        let (events, queue) = mpsc::channel(EVENT_QUEUE);
+        events.try_send(event).expect("a new queue has room");
+        active.conferences.insert(conference.clone(), Entry { events: events.clone(), people: 0 });
+        drop(active);
+        let directory = self.clone();
+        let conference = conference.clone();
+        tokio::spawn(async move { directory.run(conference, events, queue).await });
+    }
+
+    /// The active conferences, with how many people are in each.
+    pub fn active_conferences(&self) -> Vec<(ConferenceUri, usize)> {
+        self.active().conferences.iter().map(|(uri, entry)| (uri.clone(), entry.people)).collect()
+    }
+
+    /// Ends the meeting of `conference` if it is active; says whether it was.
+    pub fn end(&self, conference: &ConferenceUri) -> bool {
+        let entry = self.active().conferences.get(conference).map(|entry| entry.events.clone());
+        entry.is_some_and(|events| events.try_send(Event::Focus(focus::Event::EndRequested)).is_ok())
+    }
+
+    /// Takes what MCUs post (steps 7 and 8).
+    pub async fn posted(self, posted: Posted) -> Answer {
+        let Some(token) = posted.path.strip_prefix(FOCUS_PATH) else { return Answer::NotFound };
+        let callback = self.active().callbacks.get(token).cloned();
+        let Some((conference, media)) = callback else { return Answer::NotFound };
+        let event = match posted.content_type.as_str() {
+            CONFERENCE_INFO => match ConferenceInfo::parse(&posted.body) {
+                Ok(document) => focus::Event::McuNotified { media, document: Box::new(document) },
+                Err(malformed) => return Answer::Unreadable(malformed.to_string()),
+            },
+            CCCP => match cccp::Response::parse(&posted.body) {
+                Ok(response) => focus::Event::McuAnswered { media, response },
+                Err(malformed) => return Answer::Unreadable(malformed.to_string()),
+            },
+            other => return Answer::Unreadable(format!("{other} is neither C3P nor conference state")),
+        };
+        self.deliver(&conference, Event::Focus(event));
+        Answer::Taken
+    }
+
+    /// One conference's task: load the record, run the Focus, clean up.
+    async fn run(self, conference: ConferenceUri, events: mpsc::Sender<Event>, queue: mpsc::Receiver<Event>) {
+        let services = self.services.clone();
+        let loaded = services.store.conference(&conference).await;
+        let note = FlowNote::new(4, Component::Focus, Component::Store, "load the record");
+        services.flows.file(conference.id.as_str(), services.clock.now(), note);
+        let record = match loaded {
+            Ok(Some(record)) if record.expires > services.clock.now() => record,
+            Ok(_) => return self.close(&conference, queue, Reason::NoSuchConference),
+            Err(error) => {
+                warn!(%conference, %error, "a conference record could not be loaded");
+                return self.close(&conference, queue, Reason::StoreUnavailable);
+            }
+        };
+        let focus = Focus::new(record, services.policy.clone(), clock::entropy());
+        let host = FocusHost::new(focus, services.name.clone(), clock::entropy());
+        let shell = Shell {
+            directory: self.clone(),
+            conference: conference.clone(),
+            events,
+            couriers: BTreeMap::new(),
+        };
+        let queue = drive(host, queue, services.clock, shell).await;
+        self.close(&conference, queue, Reason::NoSuchConference);
+    }
+
+    /// The conference is not active any more; what still waited is answered.
+    fn close(&self, conference: &ConferenceUri, mut queue: mpsc::Receiver<Event>, reason: Reason) {
+        {
+            let mut active = self.active();
+            active.conferences.remove(conference);
+            active.callbacks.retain(|_, (of, _)| of != conference);
+        }
+        queue.close();
+        while let Ok(event) = queue.try_recv() {
+            self.turn_away(event, reason);
+        }
+    }
+
+    fn turn_away(&self, event: Event, reason: Reason) {
+        let answer = match event {
+            Event::Request { key, request, .. } => {
+                let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
+                let response = if in_dialog {
+                    confab_sip::Response::to(&request, 481)
+                } else {
+                    refusal::response(&request, reason, &self.services.name)
+                };
+                front_end::Event::Respond { key, response }
+            }
+            Event::McuInvite { key, .. } => front_end::Event::RefuseInvite { key, reason },
+            _ => return,
+        };
+        let front_end = self.services.front_end.clone();
+        tokio::spawn(async move { front_end.send(answer).await });
+    }
+
+    fn active(&self) -> std::sync::MutexGuard<'_, Active> {
+        self.active.lock().expect("nobody panics while holding the directory")
+    }
+}
+
+/// Whether an event may start a Focus: only one that somebody outside any dialog sends.
+fn begins(event: &Event) -> bool {
+    match event {
+        Event::Request { request, .. } => request.headers.to().is_ok_and(|to| to.tag().is_none()),
+        Event::McuInvite { .. } => true,
+        _ => false,
+    }
+}
+
+/// The hands of one Focus.
+struct Shell {
+    directory: FocusDirectory,
+    conference: ConferenceUri,
+    /// The Focus' own queue, for what the control link answers.
+    events: mpsc::Sender<Event>,
+    /// One courier per MCU keeps its commands in order.
+    couriers: BTreeMap<McuType, mpsc::UnboundedSender<(String, cccp::Request)>>,
+}
+
+impl drive::Shell<FocusHost> for Shell {
+    async fn perform(&mut self, _now: Time, action: Action) -> Performed<Event> {
+        let front_end = match action {
+            Action::Respond { key, response } => front_end::Event::Respond { key, response },
+            Action::Send { id, flow, request } => {
+                let conference = self.conference.clone();
+                front_end::Event::Send { conference, id, flow, request }
+            }
+            Action::ForwardInvite { key, server_uri } => front_end::Event::ForwardInvite { key, server_uri },
+            Action::RefuseInvite { key, reason } => front_end::Event::RefuseInvite { key, reason },
+            Action::Note(_) => return Performed::Done,
+            Action::Focus(action) => return self.perform_for_focus(action).await,
+        };
+        if self.directory.services.front_end.send(front_end).await.is_err() {
+            return Performed::Stop;
+        }
+        Performed::Done
+    }
+
+    fn note(&mut self, now: Time, note: FlowNote) {
+        self.directory.services.flows.file(self.conference.id.as_str(), now, note);
+    }
+}
+
+impl Shell {
+    async fn perform_for_focus(&mut self, action: focus::Action) -> Performed<Event> {
+        match action {
+            focus::Action::RequestMcu { media } => self.request_mcu(media),
+            focus::Action::CommandMcu { media, control_url, request } => {
+                self.courier(media, control_url, request);
+            }
+            focus::Action::Save { record } => return self.save(*record).await,
+            focus::Action::CountPeople { count } => {
+                if let Some(entry) = self.directory.active().conferences.get_mut(&self.conference) {
+                    entry.people = count;
+                }
+            }
+            focus::Action::End => return Performed::Stop,
+            other => unreachable!("the host does {other:?} itself"),
+        }
+        Performed::Done
+    }
+
+    async fn save(&self, record: ConferenceRecord) -> Performed<Event> {
+        match self.directory.services.store.save_conference(&record).await {
+            Ok(()) => Performed::Done,
+            Err(error) => {
+                warn!(conference = %self.conference, %error, "a conference record could not be saved");
+                Performed::Failed(Event::Focus(focus::Event::StoreFailed))
+            }
+        }
+    }
+
+    /// Steps 5 and 6: asks the factory, which provisions the conference on an MCU.
+    fn request_mcu(&self, media: McuType) {
+        let services = self.directory.services.clone();
+        let token = clock::entropy().hex::<16>();
+        let callback = format!("{}{FOCUS_PATH}{token}", services.focus_base);
+        self.directory.active().callbacks.insert(token, (self.conference.clone(), media));
+        let conference = self.conference.clone();
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let mut info = ConferenceInfo::partial(conference.to_string(), 1);
+            info.view = Some(ConferenceView::of_types(&[media]));
+            let request = cccp::Request {
+                request_id: 1,
+                from: callback.clone(),
+                to: services.factory_url.clone(),
+                commands: vec![Command::AddConference {
+                    info: Box::new(info),
+                    connection_info: vec![(FOCUS_URL.to_owned(), callback)],
+                }],
+            };
+            let answer = services.control.post(&services.factory_url, CCCP, request.to_bytes()).await;
+            let control_url = match answer {
+                Ok(body) => control_url(&body),
+                Err(error) => {
+                    debug!(%conference, %error, "the Conferencing Server Factory gave no server");
+                    None
+                }
+            };
+            let event = match control_url {
+                Some(control_url) => focus::Event::McuReady { media, control_url },
+                None => focus::Event::McuUnavailable { media },
+            };
+            // If the meeting is over meanwhile, nobody waits for it.
+            let _ = events.send(Event::Focus(event)).await;
+        });
+    }
+
+    /// Step 7: hands a command to the MCU's courier.
+    fn courier(&mut self, media: McuType, control_url: String, request: cccp::Request) {
+        let courier = self.couriers.entry(media).or_insert_with(|| {
+            // Unbounded, yet the Focus bounds it: it holds back commands it has not been answered.
+            let (sender, commands) = mpsc::unbounded_channel();
+            let control = self.directory.services.control.clone();
+            tokio::spawn(carry(media, commands, control, self.events.clone()));
+            sender
+        });
+        // The courier ends only with this Focus.
+        let _ = courier.send((control_url, request));
+    }
+}
+
+/// Posts commands to an MCU, one after the other.
+async fn carry(
+    media: McuType,
+    mut commands: mpsc::UnboundedReceiver<(String, cccp::Request)>,
+    control: ControlClient,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some((url, request)) = commands.recv().await {
+        let request_id = request.request_id;
+        let answer = control.post(&url, CCCP, request.to_bytes()).await;
+        let event = match answer.map(|body| cccp::Response::parse(&body)) {
+            Ok(Ok(response)) => focus::Event::McuAnswered { media, response },
+            Ok(Err(error)) => {
+                warn!(%url, %error, "an MCU's answer could not be read");
+                focus::Event::McuUnreachable { media, request_id }
+            }
+            Err(error) => {
+                warn!(%error, "a command did not reach its MCU");
+                focus::Event::McuUnreachable { media, request_id }
+            }
+        };
+        let _ = events.send(Event::Focus(event)).await;
+    }
+}
+
+/// The control URL in the factory's answer.
+fn control_url(body: &[u8]) -> Option<String> {
+    let response = cccp::Response::parse(body).ok().filter(|response| response.code == Code::Success)?;
+    match &response.results.first()?.body {
+        ResultBody::Provisioned { connection_info, .. } => connection_info
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(MCU_CONTROL_URL))
+            .map(|(_, url)| url.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,185 @@
+//! SUBSCRIBE dialogs: the event package `conference` (RFC 4575, MS-CONFBAS §3.5, c3p §7.3).
+
+use bytes::Bytes;
+use confab_conference::{
+    focus::{self, SubscriptionId},
+    reason::Reason,
+};
+use confab_machine::Time;
+use confab_schema::conference_info::View;
+use confab_sip::{Acceptance, DialogId, EndReason, Flow, Request, Response, ServerKey, Subscription};
+
+use super::{Action, FocusHost, Sender, Sent};
+use crate::control_link::CONFERENCE_INFO;
+
+/// The event package.
+const EVENT: &str = "conference";
+/// How long a subscription lasts whose client names no time, and the longest anyone gets.
+const EXPIRES_S: u32 = 3600;
+
+/// One SUBSCRIBE dialog.
+pub(super) struct Subscribed {
+    pub(super) flow: Flow,
+    subscription: Subscription,
+    /// The SUBSCRIBE that waits for the Focus' word.
+    asking: Option<(ServerKey, Box<Request>)>,
+}
+
+impl FocusHost {
+    pub(super) fn subscribe(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        let event =
+            request.headers.get("Event").map(|event| event.split(';').next().unwrap_or_default().trim());
+        if event != Some(EVENT) {
+            let response = Response::to(&request, 489).with_header("Allow-Events", EVENT);
+            return out.push(Action::Respond { key, response });
+        }
+        let accepts = request.headers.list("Accept");
+        if !accepts.is_empty() && !accepts.iter().any(|accept| accept.starts_with(CONFERENCE_INFO)) {
+            let response = Response::to(&request, 406).with_header("Accept", CONFERENCE_INFO);
+            return out.push(Action::Respond { key, response });
+        }
+        // Who speaks the Microsoft dialect of SUBSCRIBE reads its extensions of the document too.
+        let microsoft = request.headers.has_token("Supported", "ms-benotify");
+        let view = if microsoft { View::Microsoft } else { View::Rfc4575 };
+        let tag = self.new_tag();
+        let contact = self.contact.clone();
+        let subscription = match Subscription::from_request(now, &request, &tag, contact, EXPIRES_S) {
+            Ok(subscription) => subscription,
+            Err(response) => return out.push(Action::Respond { key, response }),
+        };
+        self.drop_replaced(now, flow, &subscription, out);
+        let id = SubscriptionId(self.next_id());
+        let asking = Some((key, Box::new(request)));
+        self.subscriptions.insert(id, Subscribed { flow, subscription, asking });
+        self.tell(now, focus::Event::Subscribe { subscription: id, user: sender.user, view }, out);
+    }
+
+    /// An endpoint that subscribes anew has no use for its former subscription: pidgin-sipe ends one
+    /// by a SUBSCRIBE with `Expires: 0` outside its dialog.
+    fn drop_replaced(&mut self, now: Time, flow: Flow, by: &Subscription, out: &mut Vec<Action>) {
+        let Some(epid) = by.dialog().remote_epid() else { return };
+        let former = self.subscriptions.iter().find(|(_, known)| {
+            let dialog = known.subscription.dialog();
+            known.flow == flow
+                && dialog.remote_epid() == Some(epid)
+                && dialog.remote_uri().equivalent(by.dialog().remote_uri())
+        });
+        if let Some(id) = former.map(|(id, _)| *id) {
+            self.drop_subscription(now, id, out);
+        }
+    }
+
+    /// A SUBSCRIBE within the dialog: it renews or ends.
+    pub(super) fn resubscribe(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        dialog: &DialogId,
+        request: &Request,
+        out: &mut Vec<Action>,
+    ) {
+        let known = self.subscription_of.get(dialog).copied();
+        let Some((id, subscribed)) =
+            known.and_then(|id| self.subscriptions.get_mut(&id).map(|sub| (id, sub)))
+        else {
+            return out.push(Action::Respond { key, response: Response::to(request, 481) });
+        };
+        self.expiries.remove(&(subscribed.subscription.expires_at(), id));
+        if let Err(status) = subscribed.subscription.refresh(now, request) {
+            self.expiries.insert((subscribed.subscription.expires_at(), id));
+            return out.push(Action::Respond { key, response: Response::to(request, status) });
+        }
+        subscribed.flow = flow;
+        subscribed.asking = Some((key, Box::new(request.clone())));
+        self.tell(now, focus::Event::Refresh { subscription: id }, out);
+    }
+
+    /// The 200, with the document inside where the client takes it there, else behind it.
+    pub(super) fn accept_subscription(
+        &mut self,
+        now: Time,
+        id: SubscriptionId,
+        document: Bytes,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
+        let Some((key, request)) = subscribed.asking.take() else { return };
+        let subscription = &mut subscribed.subscription;
+        let Acceptance { response, notify } =
+            subscription.accept_response(now, &request, CONFERENCE_INFO, document);
+        let flow = subscribed.flow;
+        let over = subscription.is_over(now);
+        self.subscription_of.insert(subscription.dialog().id(), id);
+        self.expiries.insert((subscription.expires_at(), id));
+        out.push(Action::Respond { key, response });
+        if let Some(request) = notify {
+            self.send(flow, request, Sent::Notify(id), out);
+        }
+        if over {
+            self.drop_subscription(now, id, out);
+        }
+    }
+
+    pub(super) fn refuse_subscription(&mut self, id: SubscriptionId, reason: Reason, out: &mut Vec<Action>) {
+        if let Some(Subscribed { asking: Some((key, request)), .. }) = self.subscriptions.remove(&id) {
+            let response = self.refusal(&request, reason);
+            out.push(Action::Respond { key, response });
+        }
+    }
+
+    pub(super) fn notify(&mut self, now: Time, id: SubscriptionId, document: Bytes, out: &mut Vec<Action>) {
+        let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
+        let subscription = &mut subscribed.subscription;
+        self.expiries.remove(&(subscription.expires_at(), id));
+        let request = subscription.notify(now, CONFERENCE_INFO, document);
+        self.expiries.insert((subscription.expires_at(), id));
+        let flow = subscribed.flow;
+        self.send(flow, request, Sent::Notify(id), out);
+    }
+
+    /// Tells the subscriber that nothing more will come, and why.
+    pub(super) fn end_subscription(&mut self, id: SubscriptionId, reason: EndReason, out: &mut Vec<Action>) {
+        if let Some(mut subscribed) = self.forget_subscription(id) {
+            let request = subscribed.subscription.terminate(reason);
+            self.send(subscribed.flow, request, Sent::Bye, out);
+        }
+    }
+
+    /// A NOTIFY was answered: some answers say that the subscriber knows of none.
+    pub(super) fn notify_answered(
+        &mut self,
+        now: Time,
+        id: SubscriptionId,
+        status: u16,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
+        subscribed.subscription.notify_answered(status);
+        if subscribed.subscription.is_over(now) {
+            self.drop_subscription(now, id, out);
+        }
+    }
+
+    /// The subscriber's end is gone.
+    pub(super) fn drop_subscription(&mut self, now: Time, id: SubscriptionId, out: &mut Vec<Action>) {
+        if self.forget_subscription(id).is_some() {
+            self.tell(now, focus::Event::Unsubscribed { subscription: id }, out);
+        }
+    }
+
+    fn forget_subscription(&mut self, id: SubscriptionId) -> Option<Subscribed> {
+        let subscribed = self.subscriptions.remove(&id)?;
+        self.expiries.remove(&(subscribed.subscription.expires_at(), id));
+        self.subscription_of.remove(&subscribed.subscription.dialog().id());
+        Some(subscribed)
+    }
+}

@@ -1,0 +1,434 @@
+//! Steps 1 and 3: the front end. Every SIP request comes here first; it is authenticated and then
+//! routed: to the registrar and presence, the Focus Factory, a Focus, an MCU, or another user.
+//! One-to-one messages and calls are simply proxied (RFC 3261 §16).
+
+mod authenticate;
+mod forward;
+mod route;
+mod route_token;
+mod serve;
+mod trusted;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use confab_conference::reason::Reason;
+use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
+use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_sip::{
+    ClientKey, DialogId, Failure, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput,
+    Transactions, Transport, Uri,
+    auth::{DigestAuthority, Ha1s},
+};
+use confab_users::Users;
+
+use crate::{focus_host, refusal};
+use authenticate::Waiting;
+use forward::Forwards;
+use route_token::RouteTokens;
+use serve::Naming;
+
+/// Transactions under way at once; more are refused with 503.
+const TRANSACTION_LIMIT: usize = 200_000;
+
+/// What the front end hears.
+#[derive(Debug)]
+pub enum Event {
+    /// A message came.
+    Received {
+        /// By this flow.
+        flow: Flow,
+        /// The message.
+        message: Message,
+    },
+    /// A connection is gone.
+    FlowClosed {
+        /// Which.
+        flow: Flow,
+    },
+    /// An account was looked up.
+    Account {
+        /// The number of the look-up.
+        lookup: u64,
+        /// What is known of the user.
+        account: Result<Option<KnownAccount>, Unavailable>,
+    },
+    /// The names of several people were looked up.
+    Names {
+        /// The number of the look-up.
+        lookup: u64,
+        /// What those who exist are called.
+        names: Result<BTreeMap<UserUri, String>, Unavailable>,
+    },
+    /// The Focus Factory or a Focus answers a request.
+    Respond {
+        /// The request's transaction.
+        key: ServerKey,
+        /// The answer.
+        response: Response,
+    },
+    /// A Focus sends a request to a participant.
+    Send {
+        /// Which Focus.
+        conference: ConferenceUri,
+        /// Its number for the request.
+        id: u64,
+        /// The way the participant came.
+        flow: Flow,
+        /// The request.
+        request: Request,
+    },
+    /// Step 8: a Focus lets an INVITE pass to an MCU.
+    ForwardInvite {
+        /// The INVITE's transaction.
+        key: ServerKey,
+        /// The MCU.
+        server_uri: String,
+    },
+    /// Step 8: a Focus refuses an INVITE to an MCU.
+    RefuseInvite {
+        /// The INVITE's transaction.
+        key: ServerKey,
+        /// By which rule.
+        reason: Reason,
+    },
+    /// An MCU of ours is reached by this flow, and trusted on it.
+    McuLinked {
+        /// Its SIP URI.
+        server_uri: String,
+        /// The flow.
+        flow: Flow,
+    },
+}
+
+/// An account as far as the front end needs it.
+#[derive(Clone, Debug)]
+pub struct KnownAccount {
+    /// What to call the user.
+    pub display_name: String,
+    /// What his password hashes to.
+    pub ha1s: Ha1s,
+}
+
+/// The database does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// What the front end wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a message.
+    Transmit {
+        /// By this flow.
+        flow: Flow,
+        /// The message.
+        message: Message,
+    },
+    /// Look an account up.
+    LookUp {
+        /// The number of the look-up.
+        lookup: u64,
+        /// Whose.
+        user: UserUri,
+    },
+    /// Look the names of several people up.
+    LookUpNames {
+        /// The number of the look-up.
+        lookup: u64,
+        /// Whose.
+        users: Vec<UserUri>,
+    },
+    /// Step 1: hand a SERVICE to the Focus Factory.
+    ToFactory {
+        /// The request's transaction.
+        key: ServerKey,
+        /// Who sent it.
+        user: UserUri,
+        /// The request.
+        request: Request,
+    },
+    /// Hand something to the Focus of a conference.
+    ToFocus {
+        /// Which.
+        conference: ConferenceUri,
+        /// What.
+        event: Box<focus_host::Event>,
+    },
+}
+
+impl Traced for Event {
+    /// Nothing: the trace is kept per conference, by those that know the conference.
+    fn flow_note(&self) -> Option<FlowNote> {
+        None
+    }
+}
+
+impl Traced for Action {
+    fn flow_note(&self) -> Option<FlowNote> {
+        None
+    }
+}
+
+/// Where this front end can be reached, as it writes in Via and Record-Route.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Name of this server in diagnostics.
+    pub name: String,
+    /// `host:port` by transport, for each transport that is listened on.
+    pub sent_by: BTreeMap<Transport, String>,
+}
+
+impl Addresses {
+    fn sent_by(&self, transport: Transport) -> &str {
+        let any = || self.sent_by.values().next();
+        self.sent_by.get(&transport).or_else(any).map_or("confab.invalid", String::as_str)
+    }
+
+    /// Whether a URI is one of ours: a name or address with a port that we listen on.
+    fn is_ours(&self, uri: &Uri) -> bool {
+        let port = |transport: &Transport| match uri.port {
+            Some(port) => port,
+            None if *transport == Transport::Tls => 5061,
+            None => 5060,
+        };
+        self.sent_by.iter().any(|(transport, sent_by)| {
+            *sent_by == format!("{}:{}", uri.host.to_ascii_lowercase(), port(transport))
+        })
+    }
+}
+
+/// Who a stream has proved to be, or claims to be where nobody is challenged.
+type Identities = BTreeMap<Flow, BTreeMap<UserUri, String>>;
+
+/// What a request of ours was for.
+enum Sent {
+    /// A Focus awaits the answer.
+    Focus { conference: ConferenceUri, id: u64 },
+    /// It is a proxied request.
+    Forwarded(ServerKey),
+    /// A notification of the users' side, of this subscription.
+    Users(DialogId),
+}
+
+/// The front end.
+pub struct FrontEnd {
+    domain: String,
+    addresses: Addresses,
+    /// `None` challenges nobody.
+    authority: Option<DigestAuthority>,
+    entropy: Entropy,
+    transactions: Transactions,
+    users: Users,
+    identities: Identities,
+    waiting: BTreeMap<u64, Waiting>,
+    naming: BTreeMap<u64, Naming>,
+    last_lookup: u64,
+    tokens: RouteTokens,
+    forwards: Forwards,
+    /// INVITEs to MCUs that a Focus is asked about.
+    mcu_invites: BTreeMap<ServerKey, (ConferenceUri, UserUri, Flow, Request)>,
+    /// INVITEs that went to a Focus, to tell it when one is not acknowledged.
+    focus_invites: BTreeMap<ServerKey, ConferenceUri>,
+    /// Which conferences a stream takes part in.
+    conferences: BTreeMap<Flow, BTreeSet<ConferenceUri>>,
+    mcus: BTreeMap<String, Flow>,
+    trusted: BTreeSet<Flow>,
+    sent: BTreeMap<ClientKey, Sent>,
+}
+
+/// What a front end is made of.
+pub struct FrontEndSetup {
+    /// The SIP domain.
+    pub domain: String,
+    /// Where it can be reached.
+    pub addresses: Addresses,
+    /// Who challenges; `None` challenges nobody.
+    pub authority: Option<DigestAuthority>,
+    /// Registrar and presence.
+    pub users: Users,
+    /// Where tags, branches and tokens come from.
+    pub entropy: Entropy,
+}
+
+impl FrontEnd {
+    /// A front end that knows nobody yet.
+    pub fn new(setup: FrontEndSetup) -> FrontEnd {
+        let FrontEndSetup { domain, addresses, authority, users, mut entropy } = setup;
+        FrontEnd {
+            domain,
+            addresses,
+            authority,
+            transactions: Transactions::new(entropy.fork(), TRANSACTION_LIMIT),
+            tokens: RouteTokens::new(entropy.bytes()),
+            entropy,
+            users,
+            identities: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            naming: BTreeMap::new(),
+            last_lookup: 0,
+            forwards: Forwards::default(),
+            mcu_invites: BTreeMap::new(),
+            focus_invites: BTreeMap::new(),
+            conferences: BTreeMap::new(),
+            mcus: BTreeMap::new(),
+            trusted: BTreeSet::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// Does what the transaction layer says, until it says nothing more.
+    fn work(&mut self, now: Time, outputs: Vec<TransactionOutput>, out: &mut Vec<Action>) {
+        for output in outputs {
+            match output {
+                TransactionOutput::Transmit { flow, message } => out.push(Action::Transmit { flow, message }),
+                TransactionOutput::Request { key, flow, request } => {
+                    self.arrived(now, key, flow, request, out);
+                }
+                TransactionOutput::Ack { flow, request } => self.acknowledged(now, flow, request, out),
+                TransactionOutput::Cancelled { key } => self.cancelled(now, &key, out),
+                TransactionOutput::Response { key, response } => self.answered(now, &key, response, out),
+                TransactionOutput::StrayResponse { response, .. } => self.stray(response, out),
+                TransactionOutput::Failed { key, reason } => self.unanswered(now, &key, reason, out),
+                TransactionOutput::ServerFailed { key, .. } => {
+                    if let Some(conference) = self.focus_invites.remove(&key) {
+                        self.to_focus(conference, focus_host::Event::NotAcknowledged { key }, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a request.
+    fn respond(&mut self, now: Time, key: &ServerKey, response: Response, out: &mut Vec<Action>) {
+        let mut outputs = Vec::new();
+        self.transactions.respond(now, key, response, &mut outputs);
+        self.work(now, outputs, out);
+    }
+
+    /// Answers with this status and a sentence for the person who meets it.
+    fn refuse(
+        &mut self,
+        now: Time,
+        key: &ServerKey,
+        request: &Request,
+        status: u16,
+        sentence: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let response = refusal::plain(request, status, &self.addresses.name, sentence);
+        self.respond(now, key, response, out);
+    }
+
+    /// Sends a request of our own.
+    fn send(&mut self, now: Time, flow: Flow, request: Request, what: Sent, out: &mut Vec<Action>) {
+        let mut outputs = Vec::new();
+        let sent_by = self.addresses.sent_by(flow.transport).to_owned();
+        let answered = request.method != Method::Benotify;
+        let key = self.transactions.request(now, flow, &sent_by, request, &mut outputs);
+        if answered {
+            self.sent.insert(key, what);
+        }
+        self.work(now, outputs, out);
+    }
+
+    fn to_focus(&self, conference: ConferenceUri, event: focus_host::Event, out: &mut Vec<Action>) {
+        out.push(Action::ToFocus { conference, event: Box::new(event) });
+    }
+
+    fn answered(&mut self, now: Time, key: &ClientKey, response: Response, out: &mut Vec<Action>) {
+        let is_final = response.status >= 200;
+        match self.sent.get(key) {
+            Some(Sent::Forwarded(server)) => {
+                let server = server.clone();
+                self.branch_answered(now, &server, key, response, out);
+            }
+            Some(Sent::Focus { conference, id }) if is_final => {
+                let event = focus_host::Event::Response { id: *id, response };
+                self.to_focus(conference.clone(), event, out);
+                self.sent.remove(key);
+            }
+            Some(Sent::Users(subscription)) if is_final => {
+                self.users.notify_answered(now, subscription, response.status);
+                self.sent.remove(key);
+            }
+            _ => {}
+        }
+    }
+
+    fn unanswered(&mut self, now: Time, key: &ClientKey, reason: Failure, out: &mut Vec<Action>) {
+        match self.sent.remove(key) {
+            Some(Sent::Forwarded(server)) => self.branch_failed(now, &server, key, reason, out),
+            Some(Sent::Focus { conference, id }) => {
+                self.to_focus(conference, focus_host::Event::NoResponse { id }, out);
+            }
+            Some(Sent::Users(subscription)) => self.users.notify_answered(now, &subscription, 408),
+            None => {}
+        }
+    }
+
+    fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
+        self.identities.remove(&flow);
+        self.trusted.remove(&flow);
+        self.mcus.retain(|_, mcu| *mcu != flow);
+        let mut outputs = Vec::new();
+        self.transactions.flow_closed(now, flow, &mut outputs);
+        self.work(now, outputs, out);
+        for conference in self.conferences.remove(&flow).unwrap_or_default() {
+            self.to_focus(conference, focus_host::Event::FlowClosed { flow }, out);
+        }
+        let mut wishes = Vec::new();
+        self.users.flow_closed(now, flow, &mut wishes);
+        self.grant_users(now, None, wishes, out);
+    }
+}
+
+impl Machine for FrontEnd {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Received { flow, message } => {
+                let mut outputs = Vec::new();
+                self.transactions.receive(now, flow, message, &mut outputs);
+                self.work(now, outputs, out);
+            }
+            Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
+            Event::Account { lookup, account } => self.looked_up(now, lookup, account, out),
+            Event::Names { lookup, names } => self.named(now, lookup, names, out),
+            Event::Respond { key, response } => self.respond(now, &key, response, out),
+            Event::Send { conference, id, flow, request } => {
+                let flow = self.way_to(now, flow, &request);
+                self.send(now, flow, request, Sent::Focus { conference, id }, out);
+            }
+            Event::ForwardInvite { key, server_uri } => self.forward_to_mcu(now, &key, &server_uri, out),
+            Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
+            Event::McuLinked { server_uri, flow } => {
+                self.mcus.insert(server_uri, flow);
+                self.trusted.insert(flow);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        if self.transactions.deadline().is_some_and(|at| at <= now) {
+            let mut outputs = Vec::new();
+            self.transactions.handle_timeout(now, &mut outputs);
+            self.work(now, outputs, out);
+        }
+        if self.users.deadline().is_some_and(|at| at <= now) {
+            let mut wishes = Vec::new();
+            self.users.handle_timeout(now, &mut wishes);
+            self.grant_users(now, None, wishes, out);
+        }
+        if self.forwards.deadline().is_some_and(|at| at <= now) {
+            self.forwards_timeout(now, out);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Where a request goes (RFC 3261 §16.4–16.6): by the token in its Route, else by its Request-URI.
+
+use confab_machine::Time;
+use confab_schema::uri::{ConferenceUri, McuUri, OpaqueTarget};
+use confab_sip::{Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
+use confab_users::Binding;
+
+use super::{Action, FrontEnd};
+use crate::focus_host::{self, Sender};
+
+/// Extensions that may be required of us (`Require`, `Proxy-Require`).
+const KNOWN_EXTENSIONS: [&str; 6] =
+    ["ms-benotify", "adhoclist", "categoryList", "eventlist", "com.microsoft.autoextend", "path"];
+
+impl FrontEnd {
+    /// What every request must fulfil before anybody looks at it (RFC 3261 §8.2, §16.3).
+    pub(super) fn check(&self, request: &Request) -> Result<(), Response> {
+        // From, To, Call-ID, CSeq and Via are there and readable, or it would be no message.
+        let headers = &request.headers;
+        let name = &self.addresses.name;
+        let readable = headers
+            .routes()
+            .map(drop)
+            .and_then(|()| if headers.contact_is_star() { Ok(()) } else { headers.contacts().map(drop) });
+        if let Err(malformed) = readable {
+            let sentence = malformed.to_string().replace(['"', '\\'], "'");
+            return Err(crate::refusal::plain(request, malformed.status(), name, &sentence));
+        }
+        if headers.max_forwards().is_ok_and(|hops| hops == Some(0)) {
+            return Err(Response::to(request, 483));
+        }
+        Ok(())
+    }
+
+    /// The refusal of what requires an extension of us that we do not know (RFC 3261 §8.2.2.3).
+    fn unsupported(&self, request: &Request) -> Option<Response> {
+        let required = ["Require", "Proxy-Require"].iter().flat_map(|header| request.headers.list(header));
+        let unknown: Vec<String> = required
+            .filter(|extension| !KNOWN_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
+            .map(|extension| extension.to_string())
+            .collect();
+        let refusal = || Response::to(request, 420).with_header("Unsupported", unknown.join(", "));
+        (!unknown.is_empty()).then(refusal)
+    }
+
+    /// The two flows that the topmost Route names, if we wrote it.
+    pub(super) fn token_flows(&self, request: &Request) -> Option<[Flow; 2]> {
+        let routes = request.headers.routes().ok()?;
+        self.tokens.read(state(routes.first()?)?)
+    }
+
+    /// Routes a request whose sender is known.
+    pub(super) fn route(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(other) = self.other_end(flow, &request) {
+            return self.forward(now, key, flow, None, request, vec![(None, other)], out);
+        }
+        let target = OpaqueTarget::parse(&request.uri.to_string());
+        let for_us = !matches!(target, OpaqueTarget::User(_) | OpaqueTarget::Other) || self.serves(&request);
+        if for_us && let Some(response) = self.unsupported(&request) {
+            return self.respond(now, &key, response, out);
+        }
+        match target {
+            OpaqueTarget::FocusFactory(_) => self.to_factory(now, key, sender, request, out),
+            OpaqueTarget::Focus(conference) => {
+                self.to_conference(key, flow, sender, conference, request, out)
+            }
+            OpaqueTarget::Mcu(mcu) => self.to_mcu(now, key, flow, sender, mcu, request, out),
+            OpaqueTarget::User(_) | OpaqueTarget::Other => self.to_user(now, key, flow, sender, request, out),
+        }
+    }
+
+    /// Routes what an MCU of ours sends: back into a dialog, or to a user it calls.
+    pub(super) fn route_trusted(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(other) = self.other_end(flow, &request) {
+            return self.forward(now, key, flow, None, request, vec![(None, other)], out);
+        }
+        let targets = self.users.lookup(now, &request.uri);
+        self.fork(now, key, flow, request, targets, out);
+    }
+
+    /// The flow at the other end of the dialog whose token the request carries.
+    pub(super) fn other_end(&self, flow: Flow, request: &Request) -> Option<Flow> {
+        let [one, other] = self.token_flows(request)?;
+        match flow {
+            flow if flow == one => Some(other),
+            flow if flow == other => Some(one),
+            _ => None,
+        }
+    }
+
+    fn to_factory(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        sender: Sender,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        match request.method {
+            Method::Service => out.push(Action::ToFactory { key, user: sender.user, request }),
+            _ => {
+                let response = Response::to(&request, 405).with_header("Allow", "SERVICE");
+                self.respond(now, &key, response, out);
+            }
+        }
+    }
+
+    fn to_conference(
+        &mut self,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        conference: ConferenceUri,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        if request.method == Method::Invite {
+            self.focus_invites.insert(key.clone(), conference.clone());
+        }
+        if flow.transport.reliable() && matches!(request.method, Method::Invite | Method::Subscribe) {
+            self.conferences.entry(flow).or_default().insert(conference.clone());
+        }
+        self.to_focus(conference, focus_host::Event::Request { key, flow, sender, request }, out);
+    }
+
+    /// Step 8: an INVITE to an MCU waits until the Focus has let its sender in there.
+    fn to_mcu(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        mcu: McuUri,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
+        if request.method != Method::Invite || in_dialog {
+            let response = Response::to(&request, 481);
+            return self.respond(now, &key, response, out);
+        }
+        let conference = mcu.conference.clone();
+        let user = sender.user;
+        self.mcu_invites.insert(key.clone(), (conference.clone(), user.clone(), flow, request));
+        self.to_focus(conference, focus_host::Event::McuInvite { key, user, mcu }, out);
+    }
+
+    /// To a user, to oneself, or to the server itself.
+    fn to_user(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) {
+        let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
+        if self.serves(&request) {
+            return self.serve(now, key, flow, sender, request, out);
+        }
+        if request.method == Method::Options
+            && (request.uri.user.is_none() || !self.is_our_user(&request.uri))
+        {
+            let response = Response::to(&request, 200)
+                .with_header("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, BENOTIFY, UPDATE, REFER");
+            return self.respond(now, &key, response, out);
+        }
+        let targets = self.users.lookup(now, &request.uri);
+        if !targets.is_empty() {
+            return self.fork(now, key, flow, request, targets, out);
+        }
+        if in_dialog {
+            return self.respond(now, &key, Response::to(&request, 481), out);
+        }
+        if self.is_our_user(&request.uri) {
+            // Deviation: 404 for users unknown here and for those who are not signed in alike.
+            let sentence = "Nobody is signed in under this address.";
+            self.refuse(now, &key, &request, 404, sentence, out);
+        } else {
+            let sentence = "This server connects people of its own domain only.";
+            self.refuse(now, &key, &request, 404, sentence, out);
+        }
+    }
+
+    fn is_our_user(&self, uri: &Uri) -> bool {
+        uri.host.eq_ignore_ascii_case(&self.domain)
+    }
+
+    /// The flow by which a participant is reached: the one he came by, or where he is registered.
+    pub(super) fn way_to(&self, now: Time, flow: Flow, request: &Request) -> Flow {
+        if self.is_open(flow) {
+            return flow;
+        }
+        let bindings = self.users.lookup(now, &request.uri);
+        bindings.first().map_or(flow, |binding: &Binding| binding.flow)
+    }
+
+    fn is_open(&self, flow: Flow) -> bool {
+        !flow.transport.reliable() || self.identities.contains_key(&flow)
+    }
+}
+
+/// The token in one of our own Record-Routes.
+pub(super) fn state(route: &NameAddr) -> Option<&str> {
+    route.uri.param("opaque")?.strip_prefix("state:")
+}

@@ -1,0 +1,50 @@
+//! Step 8 as the front end sees it: an INVITE to an MCU waits for the Focus' word and then goes to
+//! the MCU with the identity we vouch for (P-Asserted-Identity, RFC 3325).
+
+use confab_conference::reason::Reason;
+use confab_machine::Time;
+use confab_sip::{Response, ServerKey};
+
+use super::{Action, FrontEnd};
+use crate::refusal;
+
+impl FrontEnd {
+    /// The Focus lets the INVITE pass.
+    pub(super) fn forward_to_mcu(
+        &mut self,
+        now: Time,
+        key: &ServerKey,
+        server_uri: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let Some((_, user, flow, request)) = self.mcu_invites.remove(key) else { return };
+        let Some(mcu) = self.mcus.get(server_uri).copied() else {
+            let response = refusal::response(&request, Reason::McuUnavailable, &self.addresses.name);
+            return self.respond(now, key, response, out);
+        };
+        self.forward(now, key.clone(), flow, Some(&user), request, vec![(None, mcu)], out);
+    }
+
+    /// The Focus refuses the INVITE.
+    pub(super) fn refuse_mcu_invite(
+        &mut self,
+        now: Time,
+        key: &ServerKey,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some((_, _, _, request)) = self.mcu_invites.remove(key) {
+            let response = refusal::response(&request, reason, &self.addresses.name);
+            self.respond(now, key, response, out);
+        }
+    }
+
+    /// The sender gave an INVITE up. One that waits for a Focus ends here; one that was forwarded is
+    /// cancelled where it went; one to a Focus itself was answered at once.
+    pub(super) fn cancelled(&mut self, now: Time, key: &ServerKey, out: &mut Vec<Action>) {
+        if let Some((_, _, _, request)) = self.mcu_invites.remove(key) {
+            return self.respond(now, key, Response::to(&request, 487), out);
+        }
+        self.cancel_forward(now, key, out);
+    }
+}

@@ -1,0 +1,48 @@
+//! The in-memory network: named listeners and byte streams between them, for the parts of Confab
+//! that live in one process. What runs over it is the same HTTP and SIP as between processes.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::DuplexStream,
+    sync::mpsc::{self, Receiver, Sender},
+};
+
+/// Bytes in flight in one direction of a stream.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// Streams that wait to be accepted.
+const BACKLOG: usize = 128;
+
+/// Who listens under which name.
+#[derive(Clone, Debug, Default)]
+pub struct InprocNetwork {
+    listeners: Arc<Mutex<BTreeMap<String, Sender<DuplexStream>>>>,
+}
+
+impl InprocNetwork {
+    /// Listens under `name`; a former listener of that name gets no more streams.
+    pub fn listen(&self, name: &str) -> Receiver<DuplexStream> {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        self.lock().insert(name.to_owned(), sender);
+        receiver
+    }
+
+    /// Opens a stream to the listener `name`.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody listens under it, `ConnectionRefused` if he has stopped.
+    pub async fn connect(&self, name: &str) -> io::Result<DuplexStream> {
+        let listener = self.lock().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let (near, far) = tokio::io::duplex(STREAM_BUFFER);
+        listener.send(far).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(near)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Sender<DuplexStream>>> {
+        self.listeners.lock().expect("nobody panics while holding the listener table")
+    }
+}

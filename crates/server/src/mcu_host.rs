@@ -1,0 +1,330 @@
+//! Steps 6 to 8: a conferencing server as a role. It reports its health to the factory, takes
+//! conferences and commands on the control link, and SIP from the front end.
+
+mod sip;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use confab_conference::mcu_factory::HEALTH_PERIOD;
+use confab_machine::{FlowNote, Time};
+use confab_mcu::{Action, Conference, ConferenceSpec, Event, Mcu, McuLimits};
+use confab_schema::{
+    cccp::{self, Code, Command, ResultBody},
+    conference_info::ConferenceInfo,
+    mcu_control::{FOCUS_URL, Health, MCU_CONFERENCE_URI, MCU_CONTROL_URL, MCU_SERVER_URI, ServerStatus},
+    uri::{ConferenceUri, McuType},
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use crate::{
+    clock::{self, Clock},
+    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, Posted},
+    drive::{self, Performed, drive},
+    flow_log::FlowLog,
+};
+
+pub use sip::{McuSip, McuSipShell, SipAction, SipEvent};
+
+/// Events that may wait for one conference.
+const EVENT_QUEUE: usize = 4096;
+/// Conferences on one MCU; with three quarters of them it calls itself loaded.
+const CONFERENCE_LIMIT: usize = 100_000;
+
+/// Where one MCU lives.
+#[derive(Clone, Debug)]
+pub struct McuPlace {
+    /// Scheme and host of its control link: `http://immcu.inproc`.
+    pub control_base: String,
+    /// The path under it: `/LiveServer/IMMCU/`.
+    pub control_path: String,
+    /// The SIP URI at which it takes INVITEs.
+    pub server_uri: String,
+    /// The factory it reports to.
+    pub factory_url: String,
+}
+
+/// A conferencing server. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct McuHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    media: McuType,
+    mcu: Mutex<Box<dyn Mcu>>,
+    place: McuPlace,
+    limits: McuLimits,
+    control: ControlClient,
+    clock: Clock,
+    flows: FlowLog,
+    sip: mpsc::Sender<SipEvent>,
+    conferences: Mutex<BTreeMap<ConferenceUri, Entry>>,
+    last_id: AtomicU64,
+}
+
+struct Entry {
+    events: mpsc::Sender<Event>,
+    /// The last part of its control URL: unguessable.
+    token: String,
+    /// Commands whose HTTP request is still open.
+    open: Arc<Mutex<BTreeMap<u64, oneshot::Sender<cccp::Response>>>>,
+}
+
+impl McuHost {
+    /// A host of `mcu` that sends SIP through `sip`.
+    pub fn new(
+        mcu: Box<dyn Mcu>,
+        place: McuPlace,
+        limits: McuLimits,
+        control: ControlClient,
+        clock: Clock,
+        flows: FlowLog,
+        sip: mpsc::Sender<SipEvent>,
+    ) -> McuHost {
+        let shared = Shared {
+            media: mcu.media(),
+            mcu: Mutex::new(mcu),
+            place,
+            limits,
+            control,
+            clock,
+            flows,
+            sip,
+            conferences: Mutex::default(),
+            last_id: AtomicU64::new(0),
+        };
+        McuHost { shared: Arc::new(shared) }
+    }
+
+    /// Reports this MCU's health to the factory, for ever.
+    pub async fn report_health(self) {
+        let shared = &self.shared;
+        loop {
+            let conferences = self.conferences().len();
+            let status = match conferences {
+                n if n >= CONFERENCE_LIMIT => ServerStatus::Full,
+                n if n >= CONFERENCE_LIMIT / 4 * 3 => ServerStatus::Loaded,
+                _ => ServerStatus::Normal,
+            };
+            let health = Health {
+                url: format!("{}{}", shared.place.control_base, shared.place.control_path),
+                media: shared.media,
+                status,
+                conferences: u32::try_from(conferences).unwrap_or(u32::MAX),
+                participants: 0,
+                vendor: "Confab".into(),
+            };
+            if let Err(error) =
+                shared.control.post(&shared.place.factory_url, HEALTH, health.to_bytes()).await
+            {
+                warn!(%error, "the factory does not take this conferencing server's health");
+            }
+            shared.clock.sleep_until(Some(shared.clock.now() + HEALTH_PERIOD)).await;
+        }
+    }
+
+    /// Takes what is posted to this MCU: conferences, and commands to one.
+    pub async fn posted(self, posted: Posted) -> Answer {
+        let Some(token) = posted.path.strip_prefix(self.shared.place.control_path.as_str()) else {
+            return Answer::NotFound;
+        };
+        if posted.content_type != CCCP {
+            return Answer::Unreadable(format!("{} is not C3P", posted.content_type));
+        }
+        let request = match cccp::Request::parse(&posted.body) {
+            Ok(request) => request,
+            Err(malformed) => return Answer::Unreadable(malformed.to_string()),
+        };
+        if token.is_empty() {
+            return Answer::Document(self.add_conference(&request).to_bytes());
+        }
+        match self.command(token, request).await {
+            Some(response) => Answer::Document(response.to_bytes()),
+            None => Answer::NotFound,
+        }
+    }
+
+    /// Step 6: takes a conference and says where its control link is.
+    fn add_conference(&self, request: &cccp::Request) -> cccp::Response {
+        let shared = &self.shared;
+        let [Command::AddConference { info, connection_info }] = request.commands.as_slice() else {
+            return cccp::Response::failed(request, "notSupported");
+        };
+        let focus_url = connection_info.iter().find(|(key, _)| key.eq_ignore_ascii_case(FOCUS_URL));
+        let (Some((_, focus_url)), Ok(conference)) = (focus_url, ConferenceUri::parse(&info.entity)) else {
+            return cccp::Response::failed(request, "requestMalformed");
+        };
+        let spec = ConferenceSpec {
+            conference: conference.clone(),
+            server_uri: shared.place.server_uri.clone(),
+            locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
+            limits: shared.limits.clone(),
+        };
+        if self.conferences().len() >= CONFERENCE_LIMIT {
+            return cccp::Response::failed(request, "serverBusy");
+        }
+        let machine = shared.mcu.lock().expect("no MCU panics").add_conference(spec, clock::entropy());
+        match machine {
+            Ok(machine) => {
+                let token = self.start(conference.clone(), machine, focus_url.clone());
+                let place = &shared.place;
+                let info = ConferenceInfo::partial(conference.to_string(), 1);
+                let connection_info = vec![
+                    (
+                        MCU_CONTROL_URL.to_owned(),
+                        format!("{}{}{token}", place.control_base, place.control_path),
+                    ),
+                    (MCU_CONFERENCE_URI.to_owned(), conference.mcu(shared.media).to_string()),
+                    (MCU_SERVER_URI.to_owned(), place.server_uri.clone()),
+                ];
+                let body = ResultBody::Provisioned { info: Box::new(info), connection_info };
+                cccp::Response::new(request, Code::Success, body)
+            }
+            Err(refusal) => {
+                warn!(%conference, %refusal, "a conference was declined");
+                cccp::Response::failed(request, "otherFailure")
+            }
+        }
+    }
+
+    /// Starts the conference's task; a former one of the same conference is left to end.
+    fn start(&self, conference: ConferenceUri, machine: Conference, focus_url: String) -> String {
+        let (events, queue) = mpsc::channel(EVENT_QUEUE);
+        let token = clock::entropy().hex::<16>();
+        let open = Arc::new(Mutex::new(BTreeMap::new()));
+        let (courier, posts) = mpsc::unbounded_channel();
+        tokio::spawn(carry(posts, self.shared.control.clone(), focus_url));
+        let shell =
+            Shell { host: self.clone(), conference: conference.clone(), open: Arc::clone(&open), courier };
+        self.conferences().insert(conference.clone(), Entry { events, token: token.clone(), open });
+        let host = self.clone();
+        let own_token = token.clone();
+        tokio::spawn(async move {
+            drop(drive(Boxed(machine), queue, host.shared.clock, shell).await);
+            let mut conferences = host.conferences();
+            if conferences.get(&conference).is_some_and(|entry| entry.token == own_token) {
+                conferences.remove(&conference);
+            }
+        });
+        token
+    }
+
+    /// Step 7: a command to the conference with this token; its first answer.
+    async fn command(&self, token: &str, request: cccp::Request) -> Option<cccp::Response> {
+        let (answer, answered) = oneshot::channel();
+        let id = self.shared.last_id.fetch_add(1, Ordering::Relaxed);
+        let events = {
+            let conferences = self.conferences();
+            let entry = conferences.values().find(|entry| entry.token == token)?;
+            entry.open.lock().expect("nobody panics while holding it").insert(id, answer);
+            entry.events.clone()
+        };
+        events.send(Event::Control { id, request }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Hands SIP to a conference; `false` if it is not here.
+    pub(crate) fn deliver(&self, conference: &ConferenceUri, event: Event) -> bool {
+        let events = self.conferences().get(conference).map(|entry| entry.events.clone());
+        events.is_some_and(|events| events.try_send(event).is_ok())
+    }
+
+    fn conferences(&self) -> std::sync::MutexGuard<'_, BTreeMap<ConferenceUri, Entry>> {
+        self.shared.conferences.lock().expect("nobody panics while holding the table")
+    }
+}
+
+/// A boxed conference as a machine for the loop.
+struct Boxed(Conference);
+
+impl confab_machine::Machine for Boxed {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        self.0.handle(now, event, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.0.deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.0.handle_timeout(now, out);
+    }
+}
+
+/// The hands of one conference on the MCU.
+struct Shell {
+    host: McuHost,
+    conference: ConferenceUri,
+    open: Arc<Mutex<BTreeMap<u64, oneshot::Sender<cccp::Response>>>>,
+    /// What goes to the Focus, in order.
+    courier: mpsc::UnboundedSender<(&'static str, Bytes)>,
+}
+
+impl drive::Shell<Boxed> for Shell {
+    async fn perform(&mut self, _now: Time, action: Action) -> Performed<Event> {
+        let conference = self.conference.clone();
+        let sip = match action {
+            Action::ControlResponse { id, response } => {
+                let open = self.open.lock().expect("nobody panics while holding it").remove(&id);
+                // The first answer goes back over HTTP; a final one after it goes to the Focus.
+                match open {
+                    Some(open) => drop(open.send(response)),
+                    None => self.post(CCCP, response.to_bytes()),
+                }
+                return Performed::Done;
+            }
+            Action::Notify(document) => {
+                self.post(
+                    CONFERENCE_INFO,
+                    document.to_bytes(confab_schema::conference_info::View::Microsoft),
+                );
+                return Performed::Done;
+            }
+            Action::Respond { key, response } => SipEvent::Respond { key, response },
+            Action::Send { id, flow, request, .. } => SipEvent::Send { conference, id, flow, request },
+            Action::Cancel { id } => SipEvent::Cancel { conference, id },
+            Action::Ended => return Performed::Stop,
+        };
+        if self.host.shared.sip.send(sip).await.is_err() {
+            return Performed::Stop;
+        }
+        Performed::Done
+    }
+
+    fn note(&mut self, now: Time, note: FlowNote) {
+        self.host.shared.flows.file(self.conference.id.as_str(), now, note);
+    }
+}
+
+impl Shell {
+    fn post(&self, content_type: &'static str, body: Bytes) {
+        // Unbounded, yet bounded by what participants do while one post is under way; the courier
+        // ends only with this conference.
+        let _ = self.courier.send((content_type, body));
+    }
+}
+
+/// Posts to the Focus, one document after the other.
+async fn carry(
+    mut posts: mpsc::UnboundedReceiver<(&'static str, Bytes)>,
+    control: ControlClient,
+    focus_url: String,
+) {
+    while let Some((content_type, body)) = posts.recv().await {
+        if let Err(error) = control.post(&focus_url, content_type, body).await {
+            // The Focus has gone; it or its successor provisions anew if it needs to.
+            debug!(%error, "the Focus does not take what an MCU reports");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Step 8: SIP on the MCU's side: one link to the front end, many conferences.
+
+use std::collections::BTreeMap;
+
+use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
+use confab_mcu::Event as ConferenceEvent;
+use confab_schema::uri::{ConferenceUri, McuUri};
+use confab_sip::{
+    ClientKey, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput, Transactions,
+};
+use tokio::sync::mpsc;
+
+use super::McuHost;
+use crate::{
+    drive::{self, Performed},
+    sip_transport::Flows,
+};
+
+/// Transactions under way at once.
+const TRANSACTION_LIMIT: usize = 200_000;
+
+/// What the MCU's SIP side hears.
+#[derive(Debug)]
+pub enum SipEvent {
+    /// The link to the front end stands.
+    Linked {
+        /// The flow.
+        flow: Flow,
+    },
+    /// A message came from the front end.
+    Received {
+        /// By this flow.
+        flow: Flow,
+        /// The message.
+        message: Message,
+    },
+    /// The link is gone.
+    FlowClosed {
+        /// Which.
+        flow: Flow,
+    },
+    /// A conference answers a request.
+    Respond {
+        /// Its transaction.
+        key: ServerKey,
+        /// The answer.
+        response: Response,
+    },
+    /// A conference sends a request.
+    Send {
+        /// Which.
+        conference: ConferenceUri,
+        /// Its number for the request.
+        id: u64,
+        /// The way the participant came; the link otherwise.
+        flow: Option<Flow>,
+        /// The request.
+        request: Request,
+    },
+    /// A conference gives an INVITE up.
+    Cancel {
+        /// Which.
+        conference: ConferenceUri,
+        /// The number it gave the INVITE.
+        id: u64,
+    },
+}
+
+/// What the MCU's SIP side wants done.
+#[derive(Debug)]
+pub enum SipAction {
+    /// Send a message.
+    Transmit {
+        /// By this flow.
+        flow: Flow,
+        /// The message.
+        message: Message,
+    },
+    /// Hand something to a conference.
+    ToConference {
+        /// Which.
+        conference: ConferenceUri,
+        /// What.
+        event: Box<ConferenceEvent>,
+    },
+}
+
+impl Traced for SipEvent {
+    /// Nothing: the conferences note what matters.
+    fn flow_note(&self) -> Option<FlowNote> {
+        None
+    }
+}
+
+impl Traced for SipAction {
+    fn flow_note(&self) -> Option<FlowNote> {
+        None
+    }
+}
+
+/// The transactions of an MCU.
+pub struct McuSip {
+    sent_by: String,
+    transactions: Transactions,
+    link: Option<Flow>,
+    sent: BTreeMap<ClientKey, (ConferenceUri, u64)>,
+    keys: BTreeMap<(ConferenceUri, u64), ClientKey>,
+    /// Whose transaction a request is, until it is answered or given up.
+    received: BTreeMap<ServerKey, ConferenceUri>,
+}
+
+impl McuSip {
+    /// An MCU that calls itself `sent_by` in Via.
+    pub fn new(sent_by: String, entropy: Entropy) -> McuSip {
+        McuSip {
+            sent_by,
+            transactions: Transactions::new(entropy, TRANSACTION_LIMIT),
+            link: None,
+            sent: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            received: BTreeMap::new(),
+        }
+    }
+
+    fn work(&mut self, now: Time, outputs: Vec<TransactionOutput>, out: &mut Vec<SipAction>) {
+        for output in outputs {
+            match output {
+                TransactionOutput::Transmit { flow, message } => {
+                    out.push(SipAction::Transmit { flow, message });
+                }
+                TransactionOutput::Request { key, flow, request } => {
+                    self.arrived(now, key, flow, request, out);
+                }
+                TransactionOutput::Ack { request, .. } => {
+                    if let Some(conference) = conference(&request) {
+                        tell(conference, ConferenceEvent::SipAck { request }, out);
+                    }
+                }
+                TransactionOutput::Cancelled { key } => {
+                    if let Some(conference) = self.received.get(&key).cloned() {
+                        tell(conference, ConferenceEvent::SipCancelled { key }, out);
+                    }
+                }
+                TransactionOutput::Response { key, response } => {
+                    let of =
+                        if response.status >= 200 { self.forget(&key) } else { self.sent.get(&key).cloned() };
+                    if let Some((conference, id)) = of {
+                        tell(conference, ConferenceEvent::SipResponse { id, response }, out);
+                    }
+                }
+                TransactionOutput::Failed { key, .. } => {
+                    if let Some((conference, id)) = self.forget(&key) {
+                        tell(conference, ConferenceEvent::SipFailed { id }, out);
+                    }
+                }
+                TransactionOutput::ServerFailed { key, .. } => {
+                    if let Some(conference) = self.received.remove(&key) {
+                        tell(conference, ConferenceEvent::SipServerFailed { key }, out);
+                    }
+                }
+                // A callee whose ACK was lost on its way repeats its 2xx.
+                TransactionOutput::StrayResponse { response, .. } => {
+                    if let Some(conference) = conference_of(&response) {
+                        tell(conference, ConferenceEvent::SipStrayResponse { response }, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, now: Time, key: ServerKey, flow: Flow, request: Request, out: &mut Vec<SipAction>) {
+        match conference(&request) {
+            Some(conference) => {
+                if request.method == Method::Invite {
+                    self.received.insert(key.clone(), conference.clone());
+                }
+                tell(conference, ConferenceEvent::SipRequest { key, flow, request }, out);
+            }
+            None => self.respond(now, &key, Response::to(&request, 404), out),
+        }
+    }
+
+    fn respond(&mut self, now: Time, key: &ServerKey, response: Response, out: &mut Vec<SipAction>) {
+        if response.status >= 300 {
+            self.received.remove(key);
+        }
+        let mut outputs = Vec::new();
+        self.transactions.respond(now, key, response, &mut outputs);
+        self.work(now, outputs, out);
+    }
+
+    fn forget(&mut self, key: &ClientKey) -> Option<(ConferenceUri, u64)> {
+        let of = self.sent.remove(key)?;
+        self.keys.remove(&of);
+        Some(of)
+    }
+}
+
+/// The conference a request is for: that of the MCU URI it is sent to.
+fn conference(request: &Request) -> Option<ConferenceUri> {
+    let by_request_uri = McuUri::parse(&request.uri.to_string());
+    let uri = by_request_uri.or_else(|_| {
+        let to = request.headers.to().map(|to| to.uri.to_string()).unwrap_or_default();
+        McuUri::parse(&to)
+    });
+    uri.ok().map(|uri| uri.conference)
+}
+
+/// The conference that a response is for: the one whose MCU URI its request came from.
+fn conference_of(response: &Response) -> Option<ConferenceUri> {
+    let from = response.headers.from().ok()?.uri.to_string();
+    McuUri::parse(&from).ok().map(|uri| uri.conference)
+}
+
+fn tell(conference: ConferenceUri, event: ConferenceEvent, out: &mut Vec<SipAction>) {
+    out.push(SipAction::ToConference { conference, event: Box::new(event) });
+}
+
+impl Machine for McuSip {
+    type Event = SipEvent;
+    type Action = SipAction;
+
+    fn handle(&mut self, now: Time, event: SipEvent, out: &mut Vec<SipAction>) {
+        let mut outputs = Vec::new();
+        match event {
+            SipEvent::Linked { flow } => self.link = Some(flow),
+            SipEvent::Received { flow, message } => {
+                self.transactions.receive(now, flow, message, &mut outputs);
+            }
+            SipEvent::FlowClosed { flow } => {
+                self.transactions.flow_closed(now, flow, &mut outputs);
+                self.link = self.link.filter(|link| *link != flow);
+            }
+            SipEvent::Respond { key, response } => return self.respond(now, &key, response, out),
+            SipEvent::Send { conference, id, flow, request } => {
+                let Some(flow) = flow.or(self.link) else {
+                    return tell(conference, ConferenceEvent::SipFailed { id }, out);
+                };
+                let unanswered = request.method == Method::Benotify;
+                let sent_by = self.sent_by.clone();
+                let key = self.transactions.request(now, flow, &sent_by, request, &mut outputs);
+                if !unanswered {
+                    self.sent.insert(key.clone(), (conference.clone(), id));
+                    self.keys.insert((conference, id), key);
+                }
+            }
+            SipEvent::Cancel { conference, id } => {
+                if let Some(key) = self.keys.get(&(conference, id)) {
+                    self.transactions.cancel(now, key, &mut outputs);
+                }
+            }
+        }
+        self.work(now, outputs, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.transactions.deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<SipAction>) {
+        let mut outputs = Vec::new();
+        self.transactions.handle_timeout(now, &mut outputs);
+        self.work(now, outputs, out);
+    }
+}
+
+/// The hands of the MCU's SIP side.
+pub struct McuSipShell {
+    /// The flows of this role.
+    pub flows: Flows,
+    /// The MCU.
+    pub host: McuHost,
+    /// Its own queue, to answer what no conference here can.
+    pub events: mpsc::Sender<SipEvent>,
+}
+
+impl drive::Shell<McuSip> for McuSipShell {
+    async fn perform(&mut self, _now: Time, action: SipAction) -> Performed<SipEvent> {
+        match action {
+            SipAction::Transmit { flow, message } => {
+                if !self.flows.send(flow, &message) {
+                    return Performed::Failed(SipEvent::FlowClosed { flow });
+                }
+            }
+            SipAction::ToConference { conference, event } => {
+                let unanswered = match &*event {
+                    ConferenceEvent::SipRequest { key, request, .. } => {
+                        Some((key.clone(), Response::to(request, 481)))
+                    }
+                    _ => None,
+                };
+                if !self.host.deliver(&conference, *event)
+                    && let Some((key, response)) = unanswered
+                {
+                    // Never waits for itself: a full queue means more to do than this answer.
+                    let _ = self.events.try_send(SipEvent::Respond { key, response });
+                }
+            }
+        }
+        Performed::Done
+    }
+
+    fn note(&mut self, _now: Time, _note: FlowNote) {}
+}

@@ -1,0 +1,231 @@
+//! Step 1: the sockets that carry SIP. Bytes in, messages out, each with the flow it came by.
+//!
+//! One task per connection reads, one writes from a bounded queue, so a peer that is slow, silent
+//! or half-open delays nobody else; a peer that does not read is disconnected.
+
+mod limits;
+mod stream;
+mod tls;
+mod udp;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use confab_sip::{Flow, Malformed, Message, Response, Transport};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::mpsc,
+};
+use tracing::debug;
+
+pub use limits::ConnectionLimits;
+pub(crate) use tls::write_private;
+pub use tls::{TlsFiles, acceptor, connector_for};
+
+/// Messages that wait to be written to one peer; who lets more pile up is disconnected.
+const WRITE_QUEUE: usize = 1024;
+
+/// What the sockets report.
+#[derive(Debug)]
+pub enum TransportEvent {
+    /// A message came.
+    Received {
+        /// By this flow.
+        flow: Flow,
+        /// The message, with `received` and `rport` filled in its topmost Via.
+        message: Message,
+    },
+    /// A connection is gone.
+    Closed {
+        /// The flow that ended.
+        flow: Flow,
+    },
+}
+
+/// Every flow of one role: where to write to. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Flows {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    events: mpsc::Sender<TransportEvent>,
+    streams: Mutex<BTreeMap<u64, mpsc::Sender<Bytes>>>,
+    datagrams: Mutex<udp::Peers>,
+    next_id: AtomicU64,
+    limits: ConnectionLimits,
+}
+
+/// Where this role can be reached by one of its listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The transport.
+    pub transport: Transport,
+    /// The address, with the port the operating system chose.
+    pub address: SocketAddr,
+}
+
+impl Flows {
+    /// No flows yet; what they report comes out of the receiver.
+    pub fn new(limits: ConnectionLimits, queue: usize) -> (Flows, mpsc::Receiver<TransportEvent>) {
+        let (events, receiver) = mpsc::channel(queue);
+        let shared = Shared {
+            events,
+            streams: Mutex::default(),
+            datagrams: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            limits,
+        };
+        (Flows { shared: Arc::new(shared) }, receiver)
+    }
+
+    /// Listens for TCP connections on `listener` until the process ends.
+    pub fn listen_tcp(&self, listener: TcpListener) {
+        let flows = self.clone();
+        tokio::spawn(async move { stream::accept(flows, listener, None).await });
+    }
+
+    /// Listens for TLS connections on `listener` until the process ends.
+    pub fn listen_tls(&self, listener: TcpListener, acceptor: tokio_rustls::TlsAcceptor) {
+        let flows = self.clone();
+        tokio::spawn(async move { stream::accept(flows, listener, Some(acceptor)).await });
+    }
+
+    /// Takes datagrams from `socket` until the process ends.
+    pub fn listen_udp(&self, socket: UdpSocket) {
+        let flows = self.clone();
+        tokio::spawn(async move { udp::receive(flows, Arc::new(socket)).await });
+    }
+
+    /// Makes an open byte stream a flow.
+    pub fn add_stream<S>(&self, stream: S, transport: Transport, peer: Option<SocketAddr>) -> Flow
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
+    {
+        stream::start(self, stream, transport, peer, None)
+    }
+
+    /// The flow of datagrams from `socket` to `peer`, for one who sends first. Answers are taken
+    /// from the socket by [`Flows::listen_udp`].
+    pub fn add_udp(&self, socket: &Arc<UdpSocket>, peer: SocketAddr) -> Flow {
+        self.udp_flow(socket, peer)
+    }
+
+    /// Takes datagrams from a socket that is also sent from before anything came.
+    pub fn listen_udp_shared(&self, socket: Arc<UdpSocket>) {
+        let flows = self.clone();
+        tokio::spawn(async move { udp::receive(flows, socket).await });
+    }
+
+    /// Sends `message` by `flow`; `false` if the flow is gone. A stream whose queue is full is
+    /// closed: its peer does not read.
+    pub fn send(&self, flow: Flow, message: &Message) -> bool {
+        self.send_bytes(flow, message.to_bytes())
+    }
+
+    /// Sends bytes that are no message: a keep-alive.
+    pub fn send_raw(&self, flow: Flow, bytes: Bytes) {
+        // A flow that is gone is reported as closed.
+        let _ = self.send_bytes(flow, bytes);
+    }
+
+    fn send_bytes(&self, flow: Flow, bytes: Bytes) -> bool {
+        if flow.transport == Transport::Udp {
+            return self.datagrams().send(flow.id, &bytes);
+        }
+        let queue = self.streams().get(&flow.id).cloned();
+        let Some(queue) = queue else { return false };
+        let sent = queue.try_send(bytes).is_ok();
+        if !sent {
+            debug!(flow = flow.id, "a peer does not read; its connection is closed");
+            self.close(flow);
+        }
+        sent
+    }
+
+    /// Closes a stream after what is queued for it has been written.
+    pub fn close(&self, flow: Flow) {
+        self.streams().remove(&flow.id);
+    }
+
+    fn next_id(&self) -> u64 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn udp_flow(&self, socket: &Arc<UdpSocket>, peer: SocketAddr) -> Flow {
+        let id = self.datagrams().flow(socket, peer, || self.next_id());
+        Flow { id, transport: Transport::Udp }
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, mpsc::Sender<Bytes>>> {
+        self.shared.streams.lock().expect("nobody panics while holding the flow table")
+    }
+
+    fn datagrams(&self) -> std::sync::MutexGuard<'_, udp::Peers> {
+        self.shared.datagrams.lock().expect("nobody panics while holding the peer table")
+    }
+
+    /// Hands on what came; waits while the role is busy, which slows only this peer down.
+    /// `false` when the role has ended or the message cannot be read.
+    async fn deliver(&self, flow: Flow, peer: Option<SocketAddr>, bytes: Bytes) -> bool {
+        match Message::parse(bytes) {
+            Ok(mut message) => {
+                if let (Message::Request(_), Some(peer)) = (&message, peer) {
+                    mark_received(&mut message, peer);
+                }
+                self.shared.events.send(TransportEvent::Received { flow, message }).await.is_ok()
+            }
+            Err(malformed) => {
+                self.refuse(flow, &malformed);
+                // The stream's framing still holds, so what follows may well be readable.
+                true
+            }
+        }
+    }
+
+    /// Answers a request that could not be read, as far as it can be answered.
+    fn refuse(&self, flow: Flow, malformed: &Malformed) {
+        debug!(flow = flow.id, %malformed, "a message could not be read");
+        let Some(request) = malformed.partial() else { return };
+        if request.method == confab_sip::Method::Ack || request.headers.top_via().is_err() {
+            return;
+        }
+        let response = Response::to(request, malformed.status()).with_header(
+            "Warning",
+            format!("399 confab \"{}\"", malformed.to_string().replace(['"', '\\'], "'")),
+        );
+        self.send(flow, &response.into());
+    }
+}
+
+/// Notes in the topmost Via where a request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+fn mark_received(message: &mut Message, peer: SocketAddr) {
+    let Ok(mut via) = message.headers().top_via() else { return };
+    let address = peer.ip().to_canonical().to_string();
+    let wants_port = via.params.has("rport");
+    if wants_port || via.host.trim_matches(['[', ']']) != address {
+        via.params.set("received", address);
+        if wants_port {
+            via.params.set("rport", peer.port().to_string());
+        }
+        let headers = message.headers_mut();
+        headers.remove_first("Via");
+        headers.push_front("Via", via.to_string());
+    }
+}
+
+/// How long a TLS handshake, and a message that has begun, may take.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
+/// A connection on which nothing came for this long is closed; twice the keep-alive period that
+/// registered clients are told, and some.
+const IDLE_LIMIT: Duration = Duration::from_secs(660);
+/// A connection must send its first message this soon.
+const FIRST_MESSAGE_LIMIT: Duration = Duration::from_secs(60);
