@@ -11,6 +11,8 @@ pub const NAMESPACE: &str = "http://schemas.microsoft.com/2006/09/sip/provisioni
 pub const NOTIFICATION: &str = "http://schemas.microsoft.com/2006/09/sip/provisiongrouplist-notification";
 /// The type of both.
 pub const CONTENT_TYPE: &str = "application/vnd-microsoft-roaming-provisioning-v2+xml";
+/// The type of the first version, which clients of 2005 ask for.
+pub const OLD_CONTENT_TYPE: &str = "application/vnd-microsoft-roaming-provisioning+xml";
 /// The most groups that may be asked for.
 pub const MAX_GROUPS: usize = 64;
 
@@ -73,6 +75,12 @@ impl GroupList {
     }
 }
 
+/// The answer of the first version to a user whose telephone is not controlled by a server.
+// Deviation: clients look for `user/line`; the name of the root is ours.
+pub fn no_line() -> Bytes {
+    Element::new("", "provisioning").with_child(Element::new("", "user")).to_bytes()
+}
+
 impl Group {
     fn to_element(&self) -> Element {
         let group = Element::new(NOTIFICATION, "provisionGroup").with_attribute("name", &self.name);
@@ -122,5 +130,6 @@ mod tests {
         };
         let expect = r#"<provisionGroupList xmlns="http://schemas.microsoft.com/2006/09/sip/provisiongrouplist-notification"><provisionGroup name="ServerConfiguration"><focusFactoryUri>sip:a@b.test;gruu</focusFactoryUri></provisionGroup><provisionGroup name="meetingPolicy"><instance><property name="MeetingSize">250</property></instance></provisionGroup></provisionGroupList>"#;
         assert_eq!(std::str::from_utf8(&list.to_bytes()), Ok(expect));
+        assert_eq!(std::str::from_utf8(&no_line()), Ok("<provisioning><user/></provisioning>"));
     }
 }
