@@ -33,8 +33,7 @@ impl Refusal {
 
     /// The response that says so on behalf of `host`.
     pub fn response(&self, request: &Request, host: &str) -> Response {
-        let sentence: String =
-            self.sentence.chars().map(|c| if c == '"' || c == '\\' { '\'' } else { c }).collect();
+        let sentence = harmless(&self.sentence);
         let mut response = Response::to(request, self.status);
         if let Some((name, value)) = &self.header {
             response.headers.set(name, value.as_str());
@@ -44,5 +43,25 @@ impl Refusal {
             response.headers.set("ms-diagnostics", format!("{id};reason=\"{sentence}\";source=\"{host}\""));
         }
         response
+    }
+}
+
+/// A sentence, which may quote the client, as it can stand between quotation marks in a header.
+fn harmless(sentence: &str) -> String {
+    let plain = |c: char| match c {
+        '"' | '\\' => '\'',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    sentence.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_wrote_cannot_end_the_header() {
+        assert_eq!(harmless("\"a\\\" is no\r\nVia: b"), "'a'' is no  Via: b");
     }
 }
