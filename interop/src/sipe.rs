@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{Deadline, Line, Process, Scratch, scratch, tools};
+use crate::{Deadline, Line, Process, Scratch, poll, scratch, tools};
 
 /// How many of the last events a failed wait shows.
 const SHOWN_EVENTS: usize = 12;
@@ -56,6 +56,15 @@ impl Sipe {
         let mut sipe = Sipe::start(scratch, name, sign_on);
         sipe.wait("signed-on", |_| true);
         sipe
+    }
+
+    /// Waits until the client has said this in its debug log.
+    pub fn wait_logged(&self, text: &str) {
+        let said = poll(Deadline::step(), || {
+            let log = std::fs::read_to_string(&self.debug_log).unwrap_or_default();
+            log.contains(text).then_some(())
+        });
+        assert!(said.is_some(), "{}: the client never said {text:?}", self.name);
     }
 
     /// Its SIP URI.

@@ -11,6 +11,8 @@ fn a_sipe_sees_another_come_and_go() {
         let at = SignOn::Tcp(server.address());
         let mut bob = Sipe::signed_on(scratch, "bob", at);
         let mut alice = Sipe::signed_on(scratch, "alice", at);
+        // It clears its local list once, when the server's has come; who is added before is forgotten.
+        alice.wait_logged("sipe_buddy_cleanup_local_list");
         alice.command(&["add-buddy", &bob.uri()]);
         let presence = |online: bool, status: &'static str| {
             let bob = bob.uri();

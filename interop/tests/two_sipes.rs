@@ -101,7 +101,10 @@ impl Meeting {
         let uri = carol.client.uri();
         // bob does it: he may since he was promoted.
         self.bob.client.command(&["chat-eject", &self.bob.chat, &uri]);
-        carol.client.wait("chat-left", |event| event["conv"] == carol.chat);
+        carol.client.wait("message", |event| {
+            let text = event["text"].as_str().unwrap_or_default();
+            event["conv"] == carol.chat && event["dir"] == "system" && text.contains("disconnected")
+        });
         for member in [&mut self.alice, &mut self.bob] {
             member.sees("chat-user-left", &uri);
         }

@@ -372,10 +372,10 @@ impl Focus {
     ) {
         let Some(pending) = self.commands.0.get_mut(&command) else { return };
         pending.waits.remove(&request_id);
-        // To remove somebody who is not there is done.
+        // To remove or to re-rank somebody who is not on that MCU is done.
         let token = answer.results.first().and_then(|result| result.reason.as_deref());
         let name = pending.response.results.first().map(|result| result.name.clone()).unwrap_or_default();
-        let absent = name == "deleteUser" && token == Some("userDoesntExist");
+        let absent = matches!(name.as_str(), "deleteUser" | "modifyUserRoles") && token == Some("userDoesntExist");
         if answer.code == Code::Failure && !absent {
             let token = token.or(answer.reason.as_deref()).unwrap_or("otherFailure").to_owned();
             pending.response = failed(pending.response.clone(), &token);
