@@ -7,8 +7,9 @@ use bytes::Bytes;
 use confab_client::{Action, Client, ClientConfig, Command, Event, Observation, Secret};
 use confab_machine::{FlowNote, Time};
 use confab_schema::uri::UserUri;
-use confab_sip::Transport;
+use confab_sip::{Flow, Transport};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UdpSocket},
     sync::mpsc,
     time::timeout,
@@ -54,11 +55,40 @@ impl RunningClient {
         server: &ServerAddress,
         clock: Clock,
     ) -> anyhow::Result<RunningClient> {
-        let limits = ConnectionLimits::new(confab_sip::MAX_MESSAGE, usize::MAX, usize::MAX);
-        let (flows, mut events) = Flows::new(limits, EVENT_QUEUE);
+        let (flows, events) = flows();
         let (local, flow) = connect(server, &flows)
             .await
             .with_context(|| format!("the server at {} cannot be reached", server.address))?;
+        let who = (user, display_name, password);
+        Ok(RunningClient::run(who, flows, events, flow, local, clock))
+    }
+
+    /// Starts the client of `user` on a stream to the server that is open already. It counts as
+    /// TCP. It is not registered yet.
+    pub fn on_stream<S>(
+        user: UserUri,
+        display_name: String,
+        password: Option<Secret>,
+        stream: S,
+        clock: Clock,
+    ) -> RunningClient
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (flows, events) = flows();
+        let flow = flows.add_stream(stream, Transport::Tcp, None);
+        let local = SocketAddr::from(([127, 0, 0, 1], 5060));
+        RunningClient::run((user, display_name, password), flows, events, flow, local, clock)
+    }
+
+    fn run(
+        (user, display_name, password): (UserUri, String, Option<Secret>),
+        flows: Flows,
+        mut events: mpsc::Receiver<TransportEvent>,
+        flow: Flow,
+        local: SocketAddr,
+        clock: Clock,
+    ) -> RunningClient {
         let mut entropy = clock::entropy();
         let config = ClientConfig {
             user,
@@ -74,7 +104,7 @@ impl RunningClient {
         let shell = Shell { flows, observed };
         tokio::spawn(async move { drop(drive(client, queue, clock, shell).await) });
         let to_client = commands.clone();
-        to_client.send(Event::Connected { flow }).await.context("the client has just been started")?;
+        to_client.try_send(Event::Connected { flow }).expect("a new queue has room");
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 let event = match event {
@@ -86,7 +116,7 @@ impl RunningClient {
                 }
             }
         });
-        Ok(RunningClient { commands, observations })
+        RunningClient { commands, observations }
     }
 
     /// Has the client do something.
@@ -125,7 +155,11 @@ impl RunningClient {
     }
 }
 
-async fn connect(server: &ServerAddress, flows: &Flows) -> anyhow::Result<(SocketAddr, confab_sip::Flow)> {
+fn flows() -> (Flows, mpsc::Receiver<TransportEvent>) {
+    Flows::new(ConnectionLimits::new(confab_sip::MAX_MESSAGE, usize::MAX, usize::MAX), EVENT_QUEUE)
+}
+
+async fn connect(server: &ServerAddress, flows: &Flows) -> anyhow::Result<(SocketAddr, Flow)> {
     if server.transport == Transport::Udp {
         let any: SocketAddr =
             if server.address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };

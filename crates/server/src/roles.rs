@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use confab_conference::policy::MeetingPolicy;
 use confab_machine::{FlowNote, Time};
-use confab_mcu::{ImMcu, McuLimits};
+use confab_mcu::{ImMcu, Mcu, McuLimits};
 use confab_schema::uri::{McuType, UserUri};
 use confab_sip::{Transport, auth::DigestAuthority};
 use confab_store::{Store, StoreError};
@@ -50,6 +50,8 @@ const IM_MCU_SIP: &str = "immcu.inproc:sip";
 pub struct Server {
     /// Where SIP can be reached.
     pub bound: Vec<Bound>,
+    /// SIP's connections; one can be added that no listener accepted.
+    pub transport: Flows,
     /// The flow trace.
     pub flows: FlowLog,
     /// The active conferences.
@@ -77,6 +79,19 @@ pub struct Resources {
 /// # Errors
 /// Sentences that say which listener or file is at fault.
 pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow::Result<Server> {
+    start_with(config, data, resources, Box::new(ImMcu)).await
+}
+
+/// Starts everything, with another MCU for IM than ours.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: &Config,
+    data: &Path,
+    resources: Resources,
+    im_mcu: Box<dyn Mcu>,
+) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
     let flows_log = FlowLog::default();
     let network = InprocNetwork::default();
@@ -121,27 +136,11 @@ pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow
         clock,
         flows: flows_log.clone(),
     };
-    let digest = config.auth.contains(&AuthScheme::Digest);
-    let authority = digest.then(|| {
-        let algorithms = config.digest_algorithms.iter().map(|algorithm| (*algorithm).into()).collect();
-        DigestAuthority::new(config.domain.clone(), clock::entropy().bytes()).with_algorithms(algorithms)
-    });
-    let has = |medium| policy.media.contains(&medium);
-    let users_settings = UsersSettings {
-        host: addresses.name.clone(),
-        meeting_policy: confab_users::MeetingPolicy {
-            meeting_size: u32::try_from(policy.max_participants).unwrap_or(u32::MAX),
-            audio: has(McuType::AudioVideo),
-            video: has(McuType::AudioVideo),
-            data_collaboration: has(McuType::Meeting),
-            application_sharing: has(McuType::ApplicationSharing),
-        },
-    };
     let machine = FrontEnd::new(FrontEndSetup {
         domain: config.domain.clone(),
+        users: Users::new(users_settings(&policy, addresses.name.clone()), clock::entropy()),
         addresses,
-        authority,
-        users: Users::new(users_settings, clock::entropy()),
+        authority: authority(config),
         entropy: clock::entropy(),
     });
     let shell = FrontEndShell {
@@ -158,9 +157,31 @@ pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow
     }));
     tokio::spawn(async move { drop(drive(machine, front_end_events, clock, shell).await) });
 
-    start_im_mcu(config, &network, &control, clock, &flows_log, &factory_url);
+    start_im_mcu(im_mcu, config, &network, &control, clock, &flows_log, &factory_url);
     link_im_mcu(&network, &transport, &front_end).await?;
-    Ok(Server { bound, flows: flows_log, directory, store, clock, certificate })
+    Ok(Server { bound, transport, flows: flows_log, directory, store, clock, certificate })
+}
+
+/// Who challenges, if anybody is to be challenged.
+fn authority(config: &Config) -> Option<DigestAuthority> {
+    let algorithms = || config.digest_algorithms.iter().map(|algorithm| (*algorithm).into()).collect();
+    let authority = || DigestAuthority::new(config.domain.clone(), clock::entropy().bytes());
+    config.auth.contains(&AuthScheme::Digest).then(|| authority().with_algorithms(algorithms()))
+}
+
+/// What clients are told about this server when they sign in.
+fn users_settings(policy: &MeetingPolicy, host: String) -> UsersSettings {
+    let has = |medium| policy.media.contains(&medium);
+    UsersSettings {
+        host,
+        meeting_policy: confab_users::MeetingPolicy {
+            meeting_size: u32::try_from(policy.max_participants).unwrap_or(u32::MAX),
+            audio: has(McuType::AudioVideo),
+            video: has(McuType::AudioVideo),
+            data_collaboration: has(McuType::Meeting),
+            application_sharing: has(McuType::ApplicationSharing),
+        },
+    }
 }
 
 fn policy(config: &Config) -> MeetingPolicy {
@@ -269,6 +290,7 @@ async fn hand_on<A, B>(mut from: mpsc::Receiver<A>, to: mpsc::Sender<B>, transla
 
 /// The IM MCU in this process.
 fn start_im_mcu(
+    mcu: Box<dyn Mcu>,
     config: &Config,
     network: &InprocNetwork,
     control: &ControlClient,
@@ -287,8 +309,7 @@ fn start_im_mcu(
         factory_url: factory_url.to_owned(),
     };
     let limits = McuLimits { participants: config.conferences.max_participants, ..McuLimits::default() };
-    let host =
-        McuHost::new(Box::new(ImMcu), place, limits, control.clone(), clock, flows.clone(), sip.clone());
+    let host = McuHost::new(mcu, place, limits, control.clone(), clock, flows.clone(), sip.clone());
     let listener = network.listen(IM_MCU_HOST);
     let for_posts = host.clone();
     tokio::spawn(control_link::serve(listener, move |posted| for_posts.clone().posted(posted)));
