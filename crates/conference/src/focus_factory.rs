@@ -9,7 +9,9 @@ use std::time::Duration;
 use confab_machine::Time;
 use confab_schema::{
     cccp::{Capabilities, Code, Command, ConferenceKeys, Request, Response, ResultBody},
-    conference_info::{AdmissionPolicy, ConferenceInfo, Description, Role, State, User, Users},
+    conference_info::{
+        AdmissionPolicy, ConferenceInfo, ConferenceState, Description, Role, State, User, Users,
+    },
     uri::{ConferenceId, ConferenceUri, FactoryUri, UserUri},
     xml::Element,
 };
@@ -264,8 +266,8 @@ fn described(record: &ConferenceRecord) -> ConferenceInfo {
             organizer_data: record.organizer_data.clone(),
             ..Description::default()
         }),
+        conference_state: Some(ConferenceState { locked: Some(record.locked), ..ConferenceState::default() }),
         users: Some(Users { state: State::Full, users: users.collect() }),
         view: Some(confab_schema::conference_info::ConferenceView::of_types(&record.media)),
-        ..ConferenceInfo::default()
     }
 }

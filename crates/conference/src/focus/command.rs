@@ -375,7 +375,8 @@ impl Focus {
         // To remove or to re-rank somebody who is not on that MCU is done.
         let token = answer.results.first().and_then(|result| result.reason.as_deref());
         let name = pending.response.results.first().map(|result| result.name.clone()).unwrap_or_default();
-        let absent = matches!(name.as_str(), "deleteUser" | "modifyUserRoles") && token == Some("userDoesntExist");
+        let absent =
+            matches!(name.as_str(), "deleteUser" | "modifyUserRoles") && token == Some("userDoesntExist");
         if answer.code == Code::Failure && !absent {
             let token = token.or(answer.reason.as_deref()).unwrap_or("otherFailure").to_owned();
             pending.response = failed(pending.response.clone(), &token);

@@ -42,7 +42,7 @@ impl Traced for Event {
                 FlowNote::new(7, Client, Focus, format!("INFO {}", command(request)))
             }
             Event::McuInvited { user, mcu, .. } => {
-                FlowNote::new(8, Client, Focus, format!("INVITE {} {user}", mcu.media.as_str()))
+                FlowNote::new(7, Client, Focus, format!("INVITE {} {user}", mcu.media.as_str()))
             }
             Event::McuReady { control_url, .. } => FlowNote::new(6, McuFactory, Focus, control_url.clone()),
             Event::McuUnavailable { media } => {
