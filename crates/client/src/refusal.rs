@@ -32,7 +32,10 @@ impl Refusal {
         let sentence = diagnostics
             .reason
             .or_else(|| response.headers.get("Warning").and_then(|value| quoted(value)))
-            .unwrap_or_else(|| format!("The server answered {} {}.", response.status, response.reason));
+            .unwrap_or_else(|| match response.status {
+                401 | 407 => "The address or the password is wrong.".to_owned(),
+                _ => format!("The server answered {} {}.", response.status, response.reason),
+            });
         Refusal { status: response.status, diagnostics: diagnostics.number, token: None, sentence }
     }
 

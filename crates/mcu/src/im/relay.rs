@@ -169,7 +169,7 @@ impl ImConference {
     }
 
     fn others(&self, author: LegId) -> Vec<LegId> {
-        self.roster.connected().filter(|leg| *leg != author).collect()
+        self.roster.in_session().filter(|leg| *leg != author).collect()
     }
 
     /// A message or typing notice was answered finally; 408 = not at all.

@@ -160,10 +160,10 @@ impl Roster {
         self.legs_of(user).find(|(_, leg)| matches!(leg.state, LegState::Expected { .. })).map(|(id, _)| id)
     }
 
-    /// The legs that take messages.
-    pub(super) fn connected(&self) -> impl Iterator<Item = LegId> {
-        let connected = |leg: &Leg| leg.session().is_some_and(Session::is_connected);
-        self.legs.iter().filter(move |(_, leg)| connected(leg)).map(|(id, _)| *id)
+    /// The endpoints that hear what is said: from their 200 on, not only from their ACK, or they
+    /// would miss what is said between the two.
+    pub(super) fn in_session(&self) -> impl Iterator<Item = LegId> {
+        self.legs.iter().filter(|(_, leg)| leg.session().is_some()).map(|(id, _)| *id)
     }
 
     /// The leg with this dialog.

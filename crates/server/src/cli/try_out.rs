@@ -58,7 +58,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("Confab runs on this machine only, for the people of {DOMAIN}.\n");
 
     let printing = tokio::spawn(print_ladder(server.flows.live()));
-    let conference = demonstrate(&server, &passwords).await?;
+    let (conference, staying) = demonstrate(&server, &passwords).await?;
     printing.abort();
     let (records, _) = server.flows.records(conference.id.as_str()).unwrap_or_default();
     println!(
@@ -71,6 +71,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     explain(&server, &conference, &passwords);
+    for robot in staying {
+        tokio::spawn(keep_company(robot));
+    }
     until_told_to_stop().await
 }
 
@@ -107,8 +110,11 @@ async fn add_people(data: &Data, server: &Server) -> anyhow::Result<Vec<(UserUri
     Ok(passwords)
 }
 
-/// The demonstration proper; the clients leave when it returns, Vivian's conference stays.
-async fn demonstrate(server: &Server, people: &[(UserUri, String)]) -> anyhow::Result<ConferenceUri> {
+/// The demonstration proper. Hao leaves in it; Vivian and Amy, who are returned, stay.
+async fn demonstrate(
+    server: &Server,
+    people: &[(UserUri, String)],
+) -> anyhow::Result<(ConferenceUri, Vec<RunningClient>)> {
     let address = server
         .bound
         .iter()
@@ -143,32 +149,54 @@ async fn demonstrate(server: &Server, people: &[(UserUri, String)]) -> anyhow::R
             _ => None,
         })
         .await?;
-    for client in [&mut *vivian, &mut *amy, &mut *hao] {
-        client.command(Command::Join { conference: conference.clone() }).await?;
-        client
-            .wait(PATIENCE, "joining", |seen| matches!(seen, Observation::ChatOpened).then_some(()))
-            .await?;
+    join(vivian, &conference).await?;
+    for (robot, (user, _)) in [&mut *amy, &mut *hao].into_iter().zip(&people[1..]) {
+        join(robot, &conference).await?;
+        vivian.wait(PATIENCE, "the roster", |seen| shows(&seen, user).then_some(())).await?;
     }
     say(vivian, "shall we talk it through?", &mut [amy, hao]).await?;
     say(amy, "yes, calling you both", &mut [vivian, hao]).await?;
     say(hao, "I am in", &mut [vivian, amy]).await?;
-    for client in [hao, amy] {
-        client.command(Command::Leave).await?;
-        client
-            .wait(PATIENCE, "leaving", |seen| matches!(seen, Observation::Ended { .. }).then_some(()))
-            .await?;
+    hao.command(Command::Leave).await?;
+    hao.wait(PATIENCE, "leaving", |seen| matches!(seen, Observation::Ended { .. }).then_some(())).await?;
+    // Vivian sees him go before the curtain falls.
+    vivian.wait(PATIENCE, "the roster", |seen| shows_gone(&seen, &people[2].0).then_some(())).await?;
+    clients.truncate(2);
+    Ok((conference, clients))
+}
+
+/// A robot that answers whoever joins and speaks.
+async fn keep_company(mut robot: RunningClient) {
+    while let Some(seen) = robot.observe().await {
+        let Observation::MessageReceived { from: Some(from), .. } = seen else { continue };
+        // Robots do not answer each other.
+        let guest = PEOPLE.last().is_some_and(|(name, _)| from.user() == *name);
+        let text = format!("I read you, {}.", from.user());
+        if guest && robot.command(Command::Say { text }).await.is_err() {
+            return;
+        }
     }
-    // Vivian sees both go before the curtain falls.
-    let mut gone = 0;
-    vivian
-        .wait(PATIENCE, "the roster", |seen| {
-            if let Observation::Roster { changes, .. } = seen {
-                gone += changes.iter().filter(|change| matches!(change, RosterChange::Left { .. })).count();
-            }
-            (gone == 2).then_some(())
-        })
-        .await?;
-    Ok(conference)
+}
+
+async fn join(client: &mut RunningClient, conference: &ConferenceUri) -> anyhow::Result<()> {
+    client.command(Command::Join { conference: conference.clone() }).await?;
+    client.wait(PATIENCE, "joining", |seen| matches!(seen, Observation::ChatOpened).then_some(())).await
+}
+
+/// Whether a roster's change shows `user`.
+fn shows(seen: &Observation, user: &UserUri) -> bool {
+    let Observation::Roster { changes, .. } = seen else { return false };
+    changes.iter().any(|change| match change {
+        RosterChange::Snapshot(roster) => roster.participant(user).is_some(),
+        RosterChange::Changed(person) => person.user == *user,
+        _ => false,
+    })
+}
+
+/// Whether a roster's change shows that `user` has left.
+fn shows_gone(seen: &Observation, gone: &UserUri) -> bool {
+    let Observation::Roster { changes, .. } = seen else { return false };
+    changes.iter().any(|change| matches!(change, RosterChange::Left { user } if user == gone))
 }
 
 /// One speaks and the others hear it.
