@@ -395,9 +395,6 @@ impl Machine for Focus {
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
         self.settle(now);
-        if self.unsaved.is_some() {
-            return;
-        }
         if self.changes.deadline().is_some_and(|at| at <= now) {
             self.send_changes(now, out);
         }

@@ -1,0 +1,16 @@
+//! Stories of a Focus, told to the machine alone: no SIP, no HTTP, no database, no clock.
+
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
+mod answers;
+mod joining;
+mod leading;
+mod limits;
+mod media;
+mod model;
+mod refusals;
+mod snapshot;
+mod snapshot_format;
+mod stage;
+mod telling;
+mod watcher;

@@ -1,0 +1,223 @@
+//! Steps 5 to 8: conferencing servers that come, answer and tell who is on them.
+
+use std::time::Duration;
+
+use confab_conference::{
+    focus::{Action, Event},
+    reason::Reason,
+};
+use confab_schema::{
+    cccp::{Code, Command, Response, ResultBody},
+    conference_info::{ConferenceInfo, Endpoint, EndpointStatus, JoiningMethod, State, User, Users},
+    uri::McuType,
+};
+
+use crate::{answers::*, stage::*};
+
+const REQUEST: Action = Action::RequestMcu { media: McuType::Chat };
+
+#[test]
+fn a_server_that_is_ready_has_its_view() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    let subscription = stage.subscribe("ann");
+    stage.settle();
+    stage.mcu_ready();
+    stage.settle();
+    assert_eq!(stage.watchers[&subscription].locks(), [(CHAT, Some(false)), (CONFERENCE, Some(false))]);
+    let view = stage.watchers[&subscription].known.view.clone().unwrap();
+    let chat = view.entity_views.iter().find(|view| view.entity == CHAT).unwrap();
+    // pidgin-sipe finds the view by the type of its medium.
+    assert_eq!(chat.media[0].kind, "chat");
+    assert!(mcu_commands(&stage.look()).is_empty());
+}
+
+#[test]
+fn a_server_of_a_locked_conference_is_told() {
+    let mut stage = Stage::with(|record, _| record.locked = true);
+    stage.join("ann");
+    stage.look();
+    stage.mcu_ready();
+    let command = mcu_command(&stage.look());
+    assert!(matches!(command.commands[0], Command::ModifyConferenceLock { locked: true, .. }));
+}
+
+#[test]
+fn an_invite_before_the_server_is_ready_waits() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.look();
+    let invite = stage.invite("ann");
+    stage.wait(Duration::from_secs(29));
+    assert!(stage.look().is_empty());
+    stage.mcu_ready();
+    let done = stage.look();
+    assert_eq!(forwarded(&done, invite), None, "the server must know her first");
+    let add = mcu_command(&done);
+    let [Command::AddUser(wanted)] = add.commands.as_slice() else { panic!("{add:?}") };
+    assert_eq!(wanted.mcu_uri.as_deref(), Some(CHAT));
+    assert_eq!(wanted.user.entity, "sip:ann@example.test");
+    assert_eq!(wanted.user.display_text.as_deref(), Some("ANN"));
+    assert_eq!(wanted.user.endpoints[0].joining_method, Some(JoiningMethod::DialedIn));
+    assert_eq!((add.from.as_str(), add.to.as_str()), (CONFERENCE, CHAT));
+    stage.mcu_answers(Response::pending(&add));
+    assert!(stage.look().is_empty());
+    stage.mcu_succeeds(&add);
+    assert_eq!(forwarded(&stage.look(), invite), Some(SERVER_URI));
+    // An answer that comes twice, or to nothing that was asked, does nothing.
+    stage.mcu_succeeds(&add);
+    stage.mcu_answers(Response { request_id: 4711, ..Response::new(&add, Code::Success, ResultBody::Empty) });
+    assert!(stage.look().is_empty());
+}
+
+#[test]
+fn an_invite_is_refused_when_no_server_comes() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    let invite = stage.invite("ann");
+    stage.wait(Duration::from_secs(30));
+    assert_eq!(invite_refused(&stage.look(), invite), Some(Reason::McuUnavailable));
+    stage.mcu_ready();
+    assert!(mcu_commands(&stage.look()).is_empty(), "it has its answer");
+}
+
+#[test]
+fn an_invite_whose_sender_left_is_refused() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    let bob = stage.join("bob");
+    let invite = stage.invite("bob");
+    stage.leave(bob);
+    stage.mcu_ready();
+    let done = stage.look();
+    assert_eq!(invite_refused(&done, invite), Some(Reason::NotJoined));
+    assert!(mcu_commands(&done).is_empty());
+}
+
+#[test]
+fn an_invite_is_refused_when_the_server_will_not_have_it() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.mcu_ready();
+    stage.look();
+    let declined = stage.invite("ann");
+    let add = mcu_command(&stage.look());
+    stage.mcu_fails(&add, "otherFailure");
+    assert_eq!(invite_refused(&stage.look(), declined), Some(Reason::McuUnavailable));
+
+    let unreachable = stage.invite("ann");
+    let request_id = mcu_command(&stage.look()).request_id;
+    stage.hear(Event::McuUnreachable { media: McuType::AudioVideo, request_id });
+    assert!(stage.look().is_empty(), "that is another server's");
+    stage.hear(Event::McuUnreachable { media: McuType::Chat, request_id });
+    assert_eq!(invite_refused(&stage.look(), unreachable), Some(Reason::McuUnavailable));
+
+    let nowhere = stage.invite("ann");
+    let add = mcu_command(&stage.look());
+    stage.mcu_answers(Response::new(&add, Code::Success, ResultBody::Empty));
+    assert_eq!(invite_refused(&stage.look(), nowhere), Some(Reason::McuUnavailable));
+}
+
+#[test]
+fn the_factory_is_asked_again_and_ever_less_often() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.settle();
+    assert!(stage.look().contains(&REQUEST));
+    for seconds in [1, 2, 4, 8, 16, 30, 30, 30] {
+        stage.hear(Event::McuUnavailable { media: McuType::Chat });
+        stage.wait(Duration::from_secs(seconds) - Duration::from_millis(1));
+        assert!(stage.look().is_empty(), "{seconds}");
+        stage.wait(Duration::from_millis(1));
+        assert_eq!(stage.look(), [REQUEST], "{seconds}");
+    }
+    stage.mcu_ready();
+    stage.hear(Event::McuUnavailable { media: McuType::Chat });
+    stage.hear(Event::McuReady { media: McuType::Chat, control_url: "http://other.test/".into() });
+    stage.look();
+    stage.invite("ann");
+    let done = stage.look();
+    assert!(matches!(&done[0], Action::CommandMcu { control_url, .. } if control_url == CONTROL_URL));
+}
+
+#[test]
+fn the_roster_shows_who_is_on_the_server() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.join("bob");
+    stage.mcu_ready();
+    let subscription = stage.subscribe("ann");
+    stage.mcu_tells(&[("bob", Some(EndpointStatus::Connected))]);
+    stage.settle();
+    let bob = stage.watchers[&subscription].user("bob").unwrap();
+    let [focus, chat] = bob.endpoints.as_slice() else { panic!("{bob:?}") };
+    assert_eq!((focus.entity.as_str(), focus.session_type.as_deref()), ("{bob}", Some("focus")));
+    assert_eq!((chat.entity.as_str(), chat.session_type.as_deref()), ("{chat bob}", Some("chat")));
+    stage.mcu_tells(&[("bob", None)]);
+    stage.settle();
+    assert_eq!(stage.watchers[&subscription].user("bob").unwrap().endpoints.len(), 1, "he is still in");
+}
+
+#[test]
+fn ghosts_are_removed() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.mcu_ready();
+    let subscription = stage.subscribe("ann");
+    stage.settle();
+    stage.look();
+    stage.mcu_tells(&[("eve", Some(EndpointStatus::Connected)), ("bob", None)]);
+    let done = stage.look();
+    let command = mcu_command(&done);
+    assert!(matches!(&command.commands[0], Command::DeleteUser { keys, .. } if keys.user.contains("eve")));
+    stage.mcu_succeeds(&command);
+    stage.settle();
+    assert_eq!(stage.watchers[&subscription].users().len(), 1);
+    assert!(stage.look().is_empty(), "nobody need hear of it");
+}
+
+#[test]
+fn strange_notifications_do_no_harm() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    let tell = |stage: &mut Stage, users: Vec<User>| {
+        let users = Some(Users { state: State::Partial, users });
+        let document = ConferenceInfo { users, ..ConferenceInfo::partial(CONFERENCE, 9) };
+        stage.hear(Event::McuNotified { media: McuType::Chat, document: Box::new(document) });
+    };
+    let ann_with = |endpoints| User { endpoints, ..User::new("sip:ann@example.test") };
+    stage.settle();
+    stage.look();
+    // Before it is ready a server has nobody.
+    tell(&mut stage, vec![ann_with(vec![Endpoint::new("{early}")])]);
+    assert!(stage.look().is_empty());
+    assert_eq!(stage.full_document("ann").users.unwrap().users[0].endpoints.len(), 1);
+    stage.mcu_ready();
+    stage.settle();
+    stage.look();
+    tell(&mut stage, vec![User::new("tel:+4930555"), User::new("eve")]);
+    assert!(stage.look().is_empty());
+    // A server that does not say what it serves.
+    tell(&mut stage, vec![ann_with(vec![Endpoint::new("{bare}")])]);
+    let users = stage.full_document("ann").users.unwrap().users;
+    assert_eq!(users[0].endpoints[1].session_type.as_deref(), Some("chat"));
+}
+
+#[test]
+fn an_invite_under_way_is_refused_when_the_meeting_ends() {
+    let mut stage = Stage::new();
+    let ann = stage.join("ann");
+    let waiting = stage.invite("ann");
+    stage.look();
+    stage.mcu_ready();
+    let asked = stage.invite("ann");
+    let call = stage.command(ann, "ann", call("bob"));
+    stage.look();
+    stage.hear(Event::EndRequested);
+    let done = stage.look();
+    for invite in [waiting, asked] {
+        assert_eq!(invite_refused(&done, invite), Some(Reason::NoSuchConference));
+    }
+    assert_eq!(verdict(&done, call), Some("conferenceDoesntExist"));
+    assert_eq!(done.last(), Some(&Action::End));
+}
