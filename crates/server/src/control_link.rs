@@ -95,11 +95,14 @@ pub enum Answer {
     Unavailable,
 }
 
+/// Connections that wait for their next request, by host.
+type Idle = BTreeMap<String, Vec<SendRequest<Full<Bytes>>>>;
+
 /// The client half.
 #[derive(Clone, Debug)]
 pub struct ControlClient {
     network: InprocNetwork,
-    idle: Arc<Mutex<BTreeMap<String, Vec<SendRequest<Full<Bytes>>>>>>,
+    idle: Arc<Mutex<Idle>>,
 }
 
 impl ControlClient {
@@ -166,7 +169,7 @@ impl ControlClient {
         Ok(sender)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<SendRequest<Full<Bytes>>>>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().expect("nobody panics while holding the pool")
     }
 }

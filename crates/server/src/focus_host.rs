@@ -50,7 +50,7 @@ pub enum Event {
         /// Who sent it.
         sender: Sender,
         /// The request.
-        request: Request,
+        request: Box<Request>,
     },
     /// Step 8: an INVITE to one of the conference's MCUs, which waits at the front end.
     McuInvite {
@@ -338,7 +338,7 @@ impl Machine for FocusHost {
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Request { key, flow, sender, request } => {
-                self.request(now, key, flow, sender, request, out)
+                self.request(now, key, flow, sender, *request, out)
             }
             Event::McuInvite { key, user, mcu } => {
                 let invite = InviteId(self.next_id());

@@ -9,7 +9,10 @@ mod route_token;
 mod serve;
 mod trusted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use confab_conference::reason::Reason;
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
@@ -199,6 +202,41 @@ impl Addresses {
 /// Who a stream has proved to be, or claims to be where nobody is challenged.
 type Identities = BTreeMap<Flow, BTreeMap<UserUri, String>>;
 
+/// INVITEs that went to a Focus, for as long as their transactions may still fail.
+#[derive(Default)]
+struct FocusInvites {
+    conferences: BTreeMap<ServerKey, ConferenceUri>,
+    since: VecDeque<(Time, ServerKey)>,
+}
+
+impl FocusInvites {
+    /// How long an answered INVITE may wait for its ACK: 64 × T1, and as long again for the answer.
+    const LIFETIME: Duration = Duration::from_secs(64);
+
+    fn insert(&mut self, now: Time, key: ServerKey, conference: ConferenceUri) {
+        while self.since.front().is_some_and(|(since, _)| now.since(*since) > FocusInvites::LIFETIME)
+            && let Some((_, old)) = self.since.pop_front()
+        {
+            self.conferences.remove(&old);
+        }
+        self.since.push_back((now, key.clone()));
+        self.conferences.insert(key, conference);
+    }
+}
+
+/// A request that waits for its answer: its transaction, the way it came, and what it says.
+struct Arrival {
+    key: ServerKey,
+    flow: Flow,
+    request: Request,
+}
+
+/// An INVITE to an MCU that waits for the Focus' word.
+struct McuInvite {
+    user: UserUri,
+    arrival: Arrival,
+}
+
 /// What a request of ours was for.
 enum Sent {
     /// A Focus awaits the answer.
@@ -225,9 +263,9 @@ pub struct FrontEnd {
     tokens: RouteTokens,
     forwards: Forwards,
     /// INVITEs to MCUs that a Focus is asked about.
-    mcu_invites: BTreeMap<ServerKey, (ConferenceUri, UserUri, Flow, Request)>,
+    mcu_invites: BTreeMap<ServerKey, McuInvite>,
     /// INVITEs that went to a Focus, to tell it when one is not acknowledged.
-    focus_invites: BTreeMap<ServerKey, ConferenceUri>,
+    focus_invites: FocusInvites,
     /// Which conferences a stream takes part in.
     conferences: BTreeMap<Flow, BTreeSet<ConferenceUri>>,
     mcus: BTreeMap<String, Flow>,
@@ -267,7 +305,7 @@ impl FrontEnd {
             last_lookup: 0,
             forwards: Forwards::default(),
             mcu_invites: BTreeMap::new(),
-            focus_invites: BTreeMap::new(),
+            focus_invites: FocusInvites::default(),
             conferences: BTreeMap::new(),
             mcus: BTreeMap::new(),
             trusted: BTreeSet::new(),
@@ -281,7 +319,7 @@ impl FrontEnd {
             match output {
                 TransactionOutput::Transmit { flow, message } => out.push(Action::Transmit { flow, message }),
                 TransactionOutput::Request { key, flow, request } => {
-                    self.arrived(now, key, flow, request, out);
+                    self.arrived(now, Arrival { key, flow, request }, out);
                 }
                 TransactionOutput::Ack { flow, request } => self.acknowledged(now, flow, request, out),
                 TransactionOutput::Cancelled { key } => self.cancelled(now, &key, out),
@@ -289,8 +327,8 @@ impl FrontEnd {
                 TransactionOutput::StrayResponse { response, .. } => self.stray(response, out),
                 TransactionOutput::Failed { key, reason } => self.unanswered(now, &key, reason, out),
                 TransactionOutput::ServerFailed { key, .. } => {
-                    if let Some(conference) = self.focus_invites.remove(&key) {
-                        self.to_focus(conference, focus_host::Event::NotAcknowledged { key }, out);
+                    if let Some(conference) = self.focus_invites.conferences.remove(&key) {
+                        tell(conference, focus_host::Event::NotAcknowledged { key }, out);
                     }
                 }
             }
@@ -330,10 +368,6 @@ impl FrontEnd {
         self.work(now, outputs, out);
     }
 
-    fn to_focus(&self, conference: ConferenceUri, event: focus_host::Event, out: &mut Vec<Action>) {
-        out.push(Action::ToFocus { conference, event: Box::new(event) });
-    }
-
     fn answered(&mut self, now: Time, key: &ClientKey, response: Response, out: &mut Vec<Action>) {
         let is_final = response.status >= 200;
         match self.sent.get(key) {
@@ -343,7 +377,7 @@ impl FrontEnd {
             }
             Some(Sent::Focus { conference, id }) if is_final => {
                 let event = focus_host::Event::Response { id: *id, response };
-                self.to_focus(conference.clone(), event, out);
+                tell(conference.clone(), event, out);
                 self.sent.remove(key);
             }
             Some(Sent::Users(subscription)) if is_final => {
@@ -358,7 +392,7 @@ impl FrontEnd {
         match self.sent.remove(key) {
             Some(Sent::Forwarded(server)) => self.branch_failed(now, &server, key, reason, out),
             Some(Sent::Focus { conference, id }) => {
-                self.to_focus(conference, focus_host::Event::NoResponse { id }, out);
+                tell(conference, focus_host::Event::NoResponse { id }, out);
             }
             Some(Sent::Users(subscription)) => self.users.notify_answered(now, &subscription, 408),
             None => {}
@@ -373,12 +407,17 @@ impl FrontEnd {
         self.transactions.flow_closed(now, flow, &mut outputs);
         self.work(now, outputs, out);
         for conference in self.conferences.remove(&flow).unwrap_or_default() {
-            self.to_focus(conference, focus_host::Event::FlowClosed { flow }, out);
+            tell(conference, focus_host::Event::FlowClosed { flow }, out);
         }
         let mut wishes = Vec::new();
         self.users.flow_closed(now, flow, &mut wishes);
         self.grant_users(now, None, wishes, out);
     }
+}
+
+/// Hands something to the Focus of a conference.
+fn tell(conference: ConferenceUri, event: focus_host::Event, out: &mut Vec<Action>) {
+    out.push(Action::ToFocus { conference, event: Box::new(event) });
 }
 
 impl Machine for FrontEnd {

@@ -35,6 +35,7 @@ const WRITE_QUEUE: usize = 1024;
 
 /// What the sockets report.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a message that came")]
 pub enum TransportEvent {
     /// A message came.
     Received {

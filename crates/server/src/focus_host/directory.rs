@@ -79,6 +79,27 @@ struct Active {
 struct Entry {
     events: mpsc::Sender<Event>,
     people: usize,
+    /// The token under which each medium's MCU posts.
+    tokens: BTreeMap<McuType, String>,
+}
+
+impl Active {
+    /// From now on the MCU of this medium posts under `token`, and a former one does not.
+    fn expect_posts(&mut self, token: String, conference: &ConferenceUri, media: McuType) {
+        let Some(entry) = self.conferences.get_mut(conference) else { return };
+        if let Some(former) = entry.tokens.insert(media, token.clone()) {
+            self.callbacks.remove(&former);
+        }
+        self.callbacks.insert(token, (conference.clone(), media));
+    }
+
+    fn remove(&mut self, conference: &ConferenceUri) {
+        for token in
+            self.conferences.remove(conference).into_iter().flat_map(|entry| entry.tokens.into_values())
+        {
+            self.callbacks.remove(&token);
+        }
+    }
 }
 
 impl FocusDirectory {
@@ -118,7 +139,10 @@ impl FocusDirectory {
         }
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
         events.try_send(event).expect("a new queue has room");
-        active.conferences.insert(conference.clone(), Entry { events: events.clone(), people: 0 });
+        let entry = Entry { events: events.clone(), people: 0, tokens: BTreeMap::new() };
+        // The entry of a Focus that died is replaced, its tokens with it.
+        active.remove(conference);
+        active.conferences.insert(conference.clone(), entry);
         drop(active);
         let directory = self.clone();
         let conference = conference.clone();
@@ -184,11 +208,7 @@ impl FocusDirectory {
 
     /// The conference is not active any more; what still waited is answered.
     fn close(&self, conference: &ConferenceUri, mut queue: mpsc::Receiver<Event>, reason: Reason) {
-        {
-            let mut active = self.active();
-            active.conferences.remove(conference);
-            active.callbacks.retain(|_, (of, _)| of != conference);
-        }
+        self.active().remove(conference);
         queue.close();
         while let Ok(event) = queue.try_recv() {
             self.turn_away(event, reason);
@@ -295,8 +315,8 @@ impl Shell {
         let services = self.directory.services.clone();
         let token = clock::entropy().hex::<16>();
         let callback = format!("{}{FOCUS_PATH}{token}", services.focus_base);
-        self.directory.active().callbacks.insert(token, (self.conference.clone(), media));
         let conference = self.conference.clone();
+        self.directory.active().expect_posts(token, &conference, media);
         let events = self.events.clone();
         tokio::spawn(async move {
             let mut info = ConferenceInfo::partial(conference.to_string(), 1);

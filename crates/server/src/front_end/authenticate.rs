@@ -6,11 +6,11 @@ use confab_conference::policy::Identity;
 use confab_machine::Time;
 use confab_schema::uri::UserUri;
 use confab_sip::{
-    Flow, Method, Request, Response, ServerKey,
+    Method, Request, Response, ServerKey,
     auth::{self, Asker, Verdict},
 };
 
-use super::{Action, FrontEnd, KnownAccount, Unavailable};
+use super::{Action, Arrival, FrontEnd, KnownAccount, Unavailable};
 use crate::focus_host::Sender;
 
 /// Requests that may wait for the database at once.
@@ -20,60 +20,46 @@ const IDENTITIES_PER_FLOW: usize = 100;
 
 /// A request that waits for its sender's account.
 pub(super) struct Waiting {
-    key: ServerKey,
-    flow: Flow,
-    request: Request,
+    arrival: Arrival,
     user: UserUri,
 }
 
 impl FrontEnd {
     /// A new request: find out who sent it, then route it.
-    pub(super) fn arrived(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        if let Err(response) = self.check(&request) {
-            return self.respond(now, &key, response, out);
+    pub(super) fn arrived(&mut self, now: Time, arrival: Arrival, out: &mut Vec<Action>) {
+        let Arrival { key, flow, request } = &arrival;
+        if let Err(response) = self.check(request) {
+            return self.respond(now, key, response, out);
         }
-        if self.trusted.contains(&flow) {
-            return self.route_trusted(now, key, flow, request, out);
+        if self.trusted.contains(flow) {
+            return self.route_trusted(now, arrival, out);
         }
-        let claimed = match self.claimed(&request) {
+        let claimed = match self.claimed(request) {
             Ok(user) => user,
-            Err(sentence) => return self.refuse(now, &key, &request, 403, sentence, out),
+            Err(sentence) => return self.refuse(now, key, request, 403, sentence, out),
         };
-        if let Some(name) = self.identities.get(&flow).and_then(|known| known.get(&claimed)) {
+        if let Some(name) = self.identities.get(flow).and_then(|known| known.get(&claimed)) {
             let display_name = name.clone();
             let sender = Sender { user: claimed, identity: Identity::Enterprise, display_name };
-            return self.route(now, key, flow, sender, request, out);
+            return self.route(now, arrival, sender, out);
         }
         // Between datagrams nothing is proved but by the token that we gave this very flow.
-        if self.token_flows(&request).is_some_and(|flows| flows.contains(&flow)) {
+        if self.token_flows(request).is_some_and(|flows| flows.contains(flow)) {
             let display_name = claimed.user().to_owned();
             let sender = Sender { user: claimed, identity: Identity::Enterprise, display_name };
-            return self.route(now, key, flow, sender, request, out);
+            return self.route(now, arrival, sender, out);
         }
-        if self.authority.is_some() && credentials(&request).is_none() {
-            return self.challenge(now, &key, &request, false, out);
+        if self.authority.is_some() && credentials(request).is_none() {
+            return self.challenge(now, key, request, false, out);
         }
         if self.waiting.len() >= WAITING_LIMIT {
-            return self.refuse(
-                now,
-                &key,
-                &request,
-                503,
-                "Too many people sign in at once. Try again shortly.",
-                out,
-            );
+            let sentence = "Too many people sign in at once. Try again shortly.";
+            return self.refuse(now, key, request, 503, sentence, out);
         }
         self.last_lookup += 1;
         let lookup = self.last_lookup;
         out.push(Action::LookUp { lookup, user: claimed.clone() });
-        self.waiting.insert(lookup, Waiting { key, flow, request, user: claimed });
+        self.waiting.insert(lookup, Waiting { arrival, user: claimed });
     }
 
     /// The sender's account came; check what he answered to the challenge.
@@ -84,13 +70,14 @@ impl FrontEnd {
         account: Result<Option<KnownAccount>, Unavailable>,
         out: &mut Vec<Action>,
     ) {
-        let Some(Waiting { key, flow, request, user }) = self.waiting.remove(&lookup) else { return };
+        let Some(Waiting { arrival, user }) = self.waiting.remove(&lookup) else { return };
+        let Arrival { key, flow, request } = &arrival;
         let Ok(account) = account else {
             let sentence = "The user database does not answer. Try again shortly.";
-            return self.refuse(now, &key, &request, 503, sentence, out);
+            return self.refuse(now, key, request, 503, sentence, out);
         };
         if let Some(authority) = &mut self.authority {
-            let header = credentials(&request).unwrap_or_default().to_owned();
+            let header = credentials(request).unwrap_or_default().to_owned();
             // An unknown user is treated like a wrong password, so that nobody can tell which.
             let ha1s = account.as_ref().map(|account| account.ha1s.clone()).unwrap_or_default();
             // Passwords are hashed with the user part of the address as the name.
@@ -102,23 +89,23 @@ impl FrontEnd {
             };
             match verdict {
                 Verdict::Accepted => {}
-                Verdict::Stale => return self.challenge(now, &key, &request, true, out),
-                Verdict::Wrong => return self.challenge(now, &key, &request, false, out),
+                Verdict::Stale => return self.challenge(now, key, request, true, out),
+                Verdict::Wrong => return self.challenge(now, key, request, false, out),
                 Verdict::Malformed => {
                     let sentence = "The answer to the challenge cannot be read.";
-                    return self.refuse(now, &key, &request, 400, sentence, out);
+                    return self.refuse(now, key, request, 400, sentence, out);
                 }
             }
         }
-        let display_name = self.display_name(&request, account.as_ref(), &user);
+        let display_name = self.display_name(request, account.as_ref(), &user);
         if flow.transport.reliable() {
-            let proved = self.identities.entry(flow).or_default();
+            let proved = self.identities.entry(*flow).or_default();
             if proved.len() < IDENTITIES_PER_FLOW {
                 proved.insert(user.clone(), display_name.clone());
             }
         }
         let sender = Sender { user, identity: Identity::Enterprise, display_name };
-        self.route(now, key, flow, sender, request, out);
+        self.route(now, arrival, sender, out);
     }
 
     fn challenge(

@@ -12,8 +12,9 @@ use confab_sip::{
     ClientKey, Failure, Flow, Forward, ForwardOutput, Message, Method, Request, Response, ServerKey, Text,
     Transport, Uri, Via, forwardable,
 };
+use confab_users::Binding;
 
-use super::{Action, FrontEnd, Sent, route::state};
+use super::{Action, Arrival, FrontEnd, Sent, route::state};
 
 /// What this proxy honours in Proxy-Require.
 const PROXY_EXTENSIONS: [&str; 1] = ["ms-benotify"];
@@ -84,13 +85,12 @@ impl FrontEnd {
     pub(super) fn forward(
         &mut self,
         now: Time,
-        key: ServerKey,
-        flow: Flow,
+        arrival: Arrival,
         asserted: Option<&UserUri>,
-        request: Request,
         hops: Vec<Hop>,
         out: &mut Vec<Action>,
     ) {
+        let Arrival { key, flow, request } = arrival;
         let mut copy = match forwardable(&request, &PROXY_EXTENSIONS) {
             Ok(copy) => copy,
             Err(response) => return self.respond(now, &key, response, out),
@@ -120,21 +120,13 @@ impl FrontEnd {
     }
 
     /// Passes a request on to everywhere its target is registered.
-    pub(super) fn fork(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        request: Request,
-        targets: Vec<confab_users::Binding>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn fork(&mut self, now: Time, arrival: Arrival, targets: Vec<Binding>, out: &mut Vec<Action>) {
         if targets.is_empty() {
             let sentence = "Nobody is signed in under this address.";
-            return self.refuse(now, &key, &request, 480, sentence, out);
+            return self.refuse(now, &arrival.key, &arrival.request, 480, sentence, out);
         }
         let hops = targets.into_iter().map(|binding| (Some(binding.contact), binding.flow)).collect();
-        self.forward(now, key, flow, None, request, hops, out);
+        self.forward(now, arrival, None, hops, out);
     }
 
     /// Takes off what was for us only: our Routes, what answered our challenge, and an identity

@@ -2,15 +2,21 @@
 
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, McuUri, OpaqueTarget};
-use confab_sip::{Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
+use confab_sip::{Flow, Method, NameAddr, Request, Response, Uri};
 use confab_users::Binding;
 
-use super::{Action, FrontEnd};
+use super::{Action, Arrival, FrontEnd, McuInvite, tell};
 use crate::focus_host::{self, Sender};
 
 /// Extensions that may be required of us (`Require`, `Proxy-Require`).
 const KNOWN_EXTENSIONS: [&str; 6] =
     ["ms-benotify", "adhoclist", "categoryList", "eventlist", "com.microsoft.autoextend", "path"];
+
+/// What this server takes, for itself or to pass it on.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, \
+     BENOTIFY, UPDATE, REFER";
+/// Conferences of one connection that hear of its end at once.
+const CONFERENCES_PER_FLOW: usize = 256;
 
 impl FrontEnd {
     /// What every request must fulfil before anybody looks at it (RFC 3261 §8.2, §16.3).
@@ -50,47 +56,33 @@ impl FrontEnd {
     }
 
     /// Routes a request whose sender is known.
-    pub(super) fn route(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        sender: Sender,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(other) = self.other_end(flow, &request) {
-            return self.forward(now, key, flow, None, request, vec![(None, other)], out);
+    pub(super) fn route(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
+        let Arrival { key, flow, request } = &arrival;
+        if let Some(other) = self.other_end(*flow, request) {
+            return self.forward(now, arrival, None, vec![(None, other)], out);
         }
         let target = OpaqueTarget::parse(&request.uri.to_string());
-        let for_us = !matches!(target, OpaqueTarget::User(_) | OpaqueTarget::Other) || self.serves(&request);
-        if for_us && let Some(response) = self.unsupported(&request) {
-            return self.respond(now, &key, response, out);
+        let users = matches!(target, OpaqueTarget::User(_) | OpaqueTarget::Other);
+        if (!users || self.serves(request))
+            && let Some(response) = self.unsupported(request)
+        {
+            return self.respond(now, key, response, out);
         }
         match target {
-            OpaqueTarget::FocusFactory(_) => self.to_factory(now, key, sender, request, out),
-            OpaqueTarget::Focus(conference) => {
-                self.to_conference(key, flow, sender, conference, request, out)
-            }
-            OpaqueTarget::Mcu(mcu) => self.to_mcu(now, key, flow, sender, mcu, request, out),
-            OpaqueTarget::User(_) | OpaqueTarget::Other => self.to_user(now, key, flow, sender, request, out),
+            OpaqueTarget::FocusFactory(_) => self.ask_factory(now, arrival, sender, out),
+            OpaqueTarget::Focus(conference) => self.ask_focus(now, arrival, sender, conference, out),
+            OpaqueTarget::Mcu(mcu) => self.ask_for_mcu(now, arrival, sender, mcu, out),
+            OpaqueTarget::User(_) | OpaqueTarget::Other => self.reach_user(now, arrival, sender, out),
         }
     }
 
     /// Routes what an MCU of ours sends: back into a dialog, or to a user it calls.
-    pub(super) fn route_trusted(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(other) = self.other_end(flow, &request) {
-            return self.forward(now, key, flow, None, request, vec![(None, other)], out);
+    pub(super) fn route_trusted(&mut self, now: Time, arrival: Arrival, out: &mut Vec<Action>) {
+        if let Some(other) = self.other_end(arrival.flow, &arrival.request) {
+            return self.forward(now, arrival, None, vec![(None, other)], out);
         }
-        let targets = self.users.lookup(now, &request.uri);
-        self.fork(now, key, flow, request, targets, out);
+        let targets = self.users.lookup(now, &arrival.request.uri);
+        self.fork(now, arrival, targets, out);
     }
 
     /// The flow at the other end of the dialog whose token the request carries.
@@ -103,99 +95,85 @@ impl FrontEnd {
         }
     }
 
-    fn to_factory(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        sender: Sender,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        match request.method {
-            Method::Service => out.push(Action::ToFactory { key, user: sender.user, request }),
-            _ => {
-                let response = Response::to(&request, 405).with_header("Allow", "SERVICE");
-                self.respond(now, &key, response, out);
-            }
+    fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
+        let Arrival { key, request, .. } = arrival;
+        if request.method == Method::Service {
+            out.push(Action::ToFactory { key, user: sender.user, request });
+        } else {
+            let response = Response::to(&request, 405).with_header("Allow", "SERVICE");
+            self.respond(now, &key, response, out);
         }
     }
 
-    fn to_conference(
+    fn ask_focus(
         &mut self,
-        key: ServerKey,
-        flow: Flow,
+        now: Time,
+        arrival: Arrival,
         sender: Sender,
         conference: ConferenceUri,
-        request: Request,
         out: &mut Vec<Action>,
     ) {
+        let Arrival { key, flow, request } = arrival;
         if request.method == Method::Invite {
-            self.focus_invites.insert(key.clone(), conference.clone());
+            self.focus_invites.insert(now, key.clone(), conference.clone());
         }
         if flow.transport.reliable() && matches!(request.method, Method::Invite | Method::Subscribe) {
-            self.conferences.entry(flow).or_default().insert(conference.clone());
+            let conferences = self.conferences.entry(flow).or_default();
+            conferences.insert(conference.clone());
+            // What is forgotten here is found out by session timers.
+            while conferences.len() > CONFERENCES_PER_FLOW {
+                conferences.pop_first();
+            }
         }
-        self.to_focus(conference, focus_host::Event::Request { key, flow, sender, request }, out);
+        let request = Box::new(request);
+        tell(conference, focus_host::Event::Request { key, flow, sender, request }, out);
     }
 
     /// Step 8: an INVITE to an MCU waits until the Focus has let its sender in there.
-    fn to_mcu(
+    fn ask_for_mcu(
         &mut self,
         now: Time,
-        key: ServerKey,
-        flow: Flow,
+        arrival: Arrival,
         sender: Sender,
         mcu: McuUri,
-        request: Request,
         out: &mut Vec<Action>,
     ) {
+        let request = &arrival.request;
         let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
         if request.method != Method::Invite || in_dialog {
-            let response = Response::to(&request, 481);
-            return self.respond(now, &key, response, out);
+            return self.respond(now, &arrival.key, Response::to(request, 481), out);
         }
-        let conference = mcu.conference.clone();
-        let user = sender.user;
-        self.mcu_invites.insert(key.clone(), (conference.clone(), user.clone(), flow, request));
-        self.to_focus(conference, focus_host::Event::McuInvite { key, user, mcu }, out);
+        let (conference, user, key) = (mcu.conference.clone(), sender.user, arrival.key.clone());
+        self.mcu_invites.insert(key.clone(), McuInvite { user: user.clone(), arrival });
+        tell(conference, focus_host::Event::McuInvite { key, user, mcu }, out);
     }
 
     /// To a user, to oneself, or to the server itself.
-    fn to_user(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        sender: Sender,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
-        if self.serves(&request) {
-            return self.serve(now, key, flow, sender, request, out);
+    fn reach_user(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
+        if self.serves(&arrival.request) {
+            return self.serve(now, arrival, sender, out);
         }
+        let Arrival { key, request, .. } = &arrival;
         if request.method == Method::Options
             && (request.uri.user.is_none() || !self.is_our_user(&request.uri))
         {
-            let response = Response::to(&request, 200)
-                .with_header("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, BENOTIFY, UPDATE, REFER");
-            return self.respond(now, &key, response, out);
+            let response = Response::to(request, 200).with_header("Allow", ALLOW);
+            return self.respond(now, key, response, out);
         }
         let targets = self.users.lookup(now, &request.uri);
         if !targets.is_empty() {
-            return self.fork(now, key, flow, request, targets, out);
+            return self.fork(now, arrival, targets, out);
         }
-        if in_dialog {
-            return self.respond(now, &key, Response::to(&request, 481), out);
+        if request.headers.to().is_ok_and(|to| to.tag().is_some()) {
+            return self.respond(now, key, Response::to(request, 481), out);
         }
-        if self.is_our_user(&request.uri) {
-            // Deviation: 404 for users unknown here and for those who are not signed in alike.
-            let sentence = "Nobody is signed in under this address.";
-            self.refuse(now, &key, &request, 404, sentence, out);
+        // Deviation: 404 for users unknown here and for those who are not signed in alike.
+        let sentence = if self.is_our_user(&request.uri) {
+            "Nobody is signed in under this address."
         } else {
-            let sentence = "This server connects people of its own domain only.";
-            self.refuse(now, &key, &request, 404, sentence, out);
-        }
+            "This server connects people of its own domain only."
+        };
+        self.refuse(now, key, request, 404, sentence, out);
     }
 
     fn is_our_user(&self, uri: &Uri) -> bool {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use confab_machine::Time;
 use confab_schema::uri::{OpaqueTarget, UserUri};
-use confab_sip::{Flow, Method, Request, ServerKey};
+use confab_sip::{Method, Request, ServerKey};
 use confab_users::{Users, UsersAction};
 
-use super::{Action, FrontEnd, Sent, Unavailable};
+use super::{Action, Arrival, FrontEnd, Sent, Unavailable};
 use crate::focus_host::Sender;
 
 /// Requests that may wait for names at once.
@@ -15,10 +15,8 @@ const WAITING_LIMIT: usize = 10_000;
 
 /// A request that waits for the names of the people in it.
 pub(super) struct Naming {
-    key: ServerKey,
-    flow: Flow,
+    arrival: Arrival,
     sender: Sender,
-    request: Request,
 }
 
 impl FrontEnd {
@@ -35,26 +33,18 @@ impl FrontEnd {
         }
     }
 
-    pub(super) fn serve(
-        &mut self,
-        now: Time,
-        key: ServerKey,
-        flow: Flow,
-        sender: Sender,
-        request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        let people = Users::people_in(&request);
+    pub(super) fn serve(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
+        let people = Users::people_in(&arrival.request);
         if people.is_empty() {
-            return self.served(now, &Naming { key, flow, sender, request }, &BTreeMap::new(), out);
+            return self.served(now, &Naming { arrival, sender }, &BTreeMap::new(), out);
         }
         if self.naming.len() >= WAITING_LIMIT {
             let sentence = "Too many people look others up at once. Try again shortly.";
-            return self.refuse(now, &key, &request, 503, sentence, out);
+            return self.refuse(now, &arrival.key, &arrival.request, 503, sentence, out);
         }
         self.last_lookup += 1;
         out.push(Action::LookUpNames { lookup: self.last_lookup, users: people });
-        self.naming.insert(self.last_lookup, Naming { key, flow, sender, request });
+        self.naming.insert(self.last_lookup, Naming { arrival, sender });
     }
 
     /// The names came.
@@ -70,7 +60,8 @@ impl FrontEnd {
             Ok(names) => self.served(now, &naming, &names, out),
             Err(Unavailable) => {
                 let sentence = "The user database does not answer. Try again shortly.";
-                self.refuse(now, &naming.key, &naming.request, 503, sentence, out);
+                let Arrival { key, request, .. } = &naming.arrival;
+                self.refuse(now, key, request, 503, sentence, out);
             }
         }
     }
@@ -82,7 +73,7 @@ impl FrontEnd {
         names: &BTreeMap<UserUri, String>,
         out: &mut Vec<Action>,
     ) {
-        let Naming { key, flow, sender, request } = naming;
+        let Naming { arrival: Arrival { key, flow, request }, sender } = naming;
         // Where nobody is challenged, everybody of the domain exists.
         let open = self.authority.is_none();
         let domain = self.domain.clone();

@@ -5,7 +5,7 @@ use confab_conference::reason::Reason;
 use confab_machine::Time;
 use confab_sip::{Response, ServerKey};
 
-use super::{Action, FrontEnd};
+use super::{Action, FrontEnd, McuInvite};
 use crate::refusal;
 
 impl FrontEnd {
@@ -17,12 +17,12 @@ impl FrontEnd {
         server_uri: &str,
         out: &mut Vec<Action>,
     ) {
-        let Some((_, user, flow, request)) = self.mcu_invites.remove(key) else { return };
+        let Some(McuInvite { user, arrival }) = self.mcu_invites.remove(key) else { return };
         let Some(mcu) = self.mcus.get(server_uri).copied() else {
-            let response = refusal::response(&request, Reason::McuUnavailable, &self.addresses.name);
+            let response = refusal::response(&arrival.request, Reason::McuUnavailable, &self.addresses.name);
             return self.respond(now, key, response, out);
         };
-        self.forward(now, key.clone(), flow, Some(&user), request, vec![(None, mcu)], out);
+        self.forward(now, arrival, Some(&user), vec![(None, mcu)], out);
     }
 
     /// The Focus refuses the INVITE.
@@ -33,8 +33,8 @@ impl FrontEnd {
         reason: Reason,
         out: &mut Vec<Action>,
     ) {
-        if let Some((_, _, _, request)) = self.mcu_invites.remove(key) {
-            let response = refusal::response(&request, reason, &self.addresses.name);
+        if let Some(McuInvite { arrival, .. }) = self.mcu_invites.remove(key) {
+            let response = refusal::response(&arrival.request, reason, &self.addresses.name);
             self.respond(now, key, response, out);
         }
     }
@@ -42,8 +42,8 @@ impl FrontEnd {
     /// The sender gave an INVITE up. One that waits for a Focus ends here; one that was forwarded is
     /// cancelled where it went; one to a Focus itself was answered at once.
     pub(super) fn cancelled(&mut self, now: Time, key: &ServerKey, out: &mut Vec<Action>) {
-        if let Some((_, _, _, request)) = self.mcu_invites.remove(key) {
-            return self.respond(now, key, Response::to(&request, 487), out);
+        if let Some(McuInvite { arrival, .. }) = self.mcu_invites.remove(key) {
+            return self.respond(now, key, Response::to(&arrival.request, 487), out);
         }
         self.cancel_forward(now, key, out);
     }

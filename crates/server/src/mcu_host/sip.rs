@@ -68,6 +68,7 @@ pub enum SipEvent {
 
 /// What the MCU's SIP side wants done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every action is a message to send")]
 pub enum SipAction {
     /// Send a message.
     Transmit {
