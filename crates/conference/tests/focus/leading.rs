@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use confab_conference::{
-    focus::{Action, Ending, Event},
+    focus::{Action, CommandId, Ending, Event},
     reason::Reason,
 };
+use confab_machine::Machine;
 use confab_schema::{
     cccp::{Code, Command, Response, ResultBody},
     conference_info::{EndpointStatus, JoiningMethod, Role, State},
@@ -240,17 +241,23 @@ fn failed_saves_leave_nothing_behind() {
 #[test]
 fn two_commands_in_one_moment_are_two() {
     let mut stage = Stage::new();
-    let ann = stage.join("ann");
+    let join = stage.join("ann");
     stage.settle();
-    let moment = stage.now;
-    let first = stage.command(ann, "ann", lock(true));
-    stage.now = moment;
-    stage.database = Database::Fails;
-    let second = stage.command(ann, "ann", lock(false));
-    stage.hear(Event::EndRequested);
-    let done = stage.look();
-    assert_eq!(verdict(&done, first), Some("success"));
-    assert_eq!(verdict(&done, second), Some("otherFailure"));
+    let [first, second] = [(1, true), (2, false)].map(|(id, locked)| {
+        let request = stage.request("ann", lock(locked));
+        (CommandId(id), Event::Command { command: CommandId(id), join, request })
+    });
+    // The clock stands still: the first record is saved, the second is not.
+    let mut done = Vec::new();
+    for event in [first.1, second.1, Event::StoreFailed, Event::EndRequested] {
+        if matches!(event, Event::StoreFailed) {
+            // What followed the Save was not done.
+            done.retain(|action| finished(std::slice::from_ref(action), second.0).is_none());
+        }
+        stage.focus.handle(stage.now, event, &mut done);
+    }
+    assert_eq!(verdict(&done, first.0), Some("success"));
+    assert_eq!(verdict(&done, second.0), Some("otherFailure"));
     assert!(stage.focus.record().locked);
 }
 
