@@ -1,3 +1,5 @@
+//! The registrar, as clients of several kinds register.
+
 use bytes::Bytes;
 use confab_sip::{Message, Transport};
 

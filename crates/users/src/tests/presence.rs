@@ -1,3 +1,5 @@
+//! Presence: who is told what, and when.
+
 use confab_schema::categories::Categories;
 use confab_sip::multipart;
 

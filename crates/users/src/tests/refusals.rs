@@ -1,3 +1,5 @@
+//! What is refused, and with which status.
+
 use super::*;
 
 /// Says it to users of whom ann (flow 1) is registered, and compares status and diagnostics.

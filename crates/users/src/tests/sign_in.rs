@@ -1,3 +1,5 @@
+//! Signing on and off as clients do it, request by request.
+
 use super::*;
 
 #[test]
@@ -58,6 +60,12 @@ fn pidgin_sipe_signs_in_and_out() {
             .contains(r#"<container id="200" version="1"><member type="sameEnterprise"/></container>"#)
     );
 
+    publishes_first(&mut it);
+    signs_out(&mut it, &roaming);
+}
+
+/// Carol's client publishes what it shows of her; the answer has the state that follows from it.
+fn publishes_first(it: &mut Fixture) {
     let published = it.publish("carol", 1, &first_publications());
     assert_eq!(
         (published.status, header(&published.headers, "Content-Type")),
@@ -73,7 +81,10 @@ fn pidgin_sipe_signs_in_and_out() {
         assert!(body.contains(expect), "{expect} in {body}");
     }
     assert_eq!(it.sent, [], "its answer has told the publisher");
+}
 
+/// Carol's client ends the subscription that `roaming` answered, and its registration.
+fn signs_out(it: &mut Fixture, roaming: &Response) {
     let tag = roaming.headers.to().unwrap().tag().unwrap().to_owned();
     let call_id = header(&roaming.headers, "Call-ID").to_owned();
     let lines = format!("Expires: 0\nTo: <sip:carol@example.test>;tag={tag}\nCall-ID: {call_id}\n");
