@@ -98,12 +98,7 @@ pub async fn start_with(
     let control = ControlClient::new(network.clone());
     let policy = policy(config);
 
-    let limits = ConnectionLimits::new(
-        config.front_end.max_message,
-        config.front_end.max_connections,
-        config.front_end.max_connections_per_address,
-    );
-    let (transport, transport_events) = Flows::new(limits, EVENT_QUEUE);
+    let (transport, transport_events) = Flows::new(limits(config), EVENT_QUEUE);
     let (front_end, front_end_events) = mpsc::channel(EVENT_QUEUE);
     let (bound, certificate) = listen(config, data, &transport).await?;
     let addresses = addresses(config, &bound);
@@ -160,6 +155,15 @@ pub async fn start_with(
     start_im_mcu(im_mcu, config, &network, &control, clock, &flows_log, &factory_url);
     link_im_mcu(&network, &transport, &front_end).await?;
     Ok(Server { bound, transport, flows: flows_log, directory, store, clock, certificate })
+}
+
+fn limits(config: &Config) -> ConnectionLimits {
+    let front_end = &config.front_end;
+    ConnectionLimits::new(
+        front_end.max_message,
+        front_end.max_connections,
+        front_end.max_connections_per_address,
+    )
 }
 
 /// Who challenges, if anybody is to be challenged.
