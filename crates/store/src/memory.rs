@@ -1,0 +1,129 @@
+//! The store for tests and throw-away servers: ordered maps, and futures that are ready when they
+//! are first polled.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use confab_conference::record::ConferenceRecord;
+use confab_machine::Time;
+use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_users::account::Account;
+
+use crate::{MAX_LISTED, Store, StoreError, StoreFuture};
+
+/// A [`Store`] that lasts as long as its value does.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    conferences: BTreeMap<ConferenceUri, ConferenceRecord>,
+    accounts: BTreeMap<UserUri, Account>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().expect("nothing panics while it holds the tables")
+    }
+
+    /// A future that does `verb` on the tables when it is first polled.
+    fn run<'a, T: 'a>(
+        &'a self,
+        verb: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move { verb(&mut self.tables()) })
+    }
+}
+
+impl Store for MemoryStore {
+    fn create_conference<'a>(&'a self, record: &'a ConferenceRecord) -> StoreFuture<'a, ()> {
+        self.run(|tables| insert(&mut tables.conferences, &record.uri, record))
+    }
+
+    fn conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, Option<ConferenceRecord>> {
+        self.run(|tables| Ok(tables.conferences.get(uri).cloned()))
+    }
+
+    fn save_conference<'a>(&'a self, record: &'a ConferenceRecord) -> StoreFuture<'a, ()> {
+        self.run(|tables| {
+            let stored = tables.conferences.get_mut(&record.uri).ok_or(StoreError::NotFound)?;
+            if stored.version.checked_add(1) != Some(record.version) {
+                return Err(StoreError::Conflict);
+            }
+            // The ID may be written in another case here; the one it was made with stays.
+            let uri = stored.uri.clone();
+            *stored = ConferenceRecord { uri, ..record.clone() };
+            Ok(())
+        })
+    }
+
+    fn delete_conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, ()> {
+        self.run(|tables| tables.conferences.remove(uri).map(drop).ok_or(StoreError::NotFound))
+    }
+
+    fn conferences<'a>(
+        &'a self,
+        organizer: Option<&'a UserUri>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<ConferenceRecord>> {
+        self.run(move |tables| {
+            let wanted = |record: &&ConferenceRecord| organizer.is_none_or(|user| record.organizer() == user);
+            Ok(tables.conferences.values().filter(wanted).take(limit.min(MAX_LISTED)).cloned().collect())
+        })
+    }
+
+    fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
+        self.run(move |tables| {
+            let expired = |record: &&ConferenceRecord| record.expires < time;
+            let mut records: Vec<&ConferenceRecord> = tables.conferences.values().filter(expired).collect();
+            // Stable: those that expire together stay in the order of their keys.
+            records.sort_by_key(|record| record.expires);
+            Ok(records.into_iter().take(limit.min(MAX_LISTED)).cloned().collect())
+        })
+    }
+
+    fn create_account<'a>(&'a self, account: &'a Account) -> StoreFuture<'a, ()> {
+        self.run(|tables| insert(&mut tables.accounts, &account.user, account))
+    }
+
+    fn account<'a>(&'a self, user: &'a UserUri) -> StoreFuture<'a, Option<Account>> {
+        self.run(|tables| Ok(tables.accounts.get(user).cloned()))
+    }
+
+    fn accounts(&self) -> StoreFuture<'_, Vec<Account>> {
+        self.run(|tables| Ok(tables.accounts.values().cloned().collect()))
+    }
+
+    fn save_account<'a>(&'a self, account: &'a Account) -> StoreFuture<'a, ()> {
+        self.run(|tables| {
+            let stored = tables.accounts.get_mut(&account.user).ok_or(StoreError::NotFound)?;
+            stored.clone_from(account);
+            Ok(())
+        })
+    }
+
+    fn delete_account<'a>(&'a self, user: &'a UserUri) -> StoreFuture<'a, ()> {
+        self.run(|tables| tables.accounts.remove(user).map(drop).ok_or(StoreError::NotFound))
+    }
+}
+
+fn insert<K: Ord + Clone, V: Clone>(
+    table: &mut BTreeMap<K, V>,
+    key: &K,
+    value: &V,
+) -> Result<(), StoreError> {
+    if table.contains_key(key) {
+        return Err(StoreError::AlreadyExists);
+    }
+    table.insert(key.clone(), value.clone());
+    Ok(())
+}
