@@ -1,0 +1,321 @@
+//! What every store does, checked on each; and what the SQLite store promises of its file.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "conformance/sqlite_file.rs"]
+mod sqlite_file;
+
+use std::{iter, sync::Arc};
+
+use confab_conference::record::{ConferenceRecord, Invitee};
+use confab_machine::Time;
+use confab_schema::{
+    conference_info::{AdmissionPolicy, Role},
+    uri::{ConferenceId, ConferenceUri, McuType, UserUri},
+    xml::Element,
+};
+use confab_store::{MAX_LISTED, MemoryStore, SqliteStore, Store, StoreError};
+use confab_users::account::{Account, SealedSecret, SecretKind};
+
+/// How many tasks compete where only one may win.
+const RIVALS: u32 = 16;
+
+/// Makes one test of each check for each store.
+macro_rules! every_store {
+    ($($check:ident),* $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $check() {
+                    super::$check(super::Arc::new(super::MemoryStore::new())).await;
+                }
+            )*
+        }
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $check() {
+                    let dir = tempfile::tempdir().unwrap();
+                    let store = super::SqliteStore::open(dir.path().join("confab.db")).await.unwrap();
+                    super::$check(super::Arc::new(store)).await;
+                }
+            )*
+        }
+    };
+}
+
+every_store![
+    a_conference_comes_back_as_it_went_in,
+    ids_differ_by_more_than_case,
+    an_id_is_the_organizers_own,
+    only_the_next_version_is_saved,
+    what_is_missing_is_not_found,
+    conferences_are_listed_in_order,
+    any_limit_may_be_given,
+    the_longest_expired_come_first,
+    accounts_come_back_as_they_went_in,
+    one_of_many_concurrent_creates_wins,
+    one_of_many_concurrent_saves_wins,
+    a_verb_does_nothing_until_it_is_polled,
+];
+
+fn user(name: &str) -> UserUri {
+    UserUri::parse(&format!("sip:{name}@example.test")).unwrap()
+}
+
+fn uri(organizer: &str, id: &str) -> ConferenceUri {
+    ConferenceUri { organizer: user(organizer), id: ConferenceId::parse(id).unwrap() }
+}
+
+fn record(organizer: &str, id: &str, expires_secs: u64) -> ConferenceRecord {
+    ConferenceRecord {
+        uri: uri(organizer, id),
+        version: 1,
+        subject: "Harbour \"dredging\" — 浚渫\n".to_owned(),
+        description: "Every Thursday; bring the charts.".to_owned(),
+        expires: Time::from_unix_secs(expires_secs),
+        admission: AdmissionPolicy::ClosedAuthenticated,
+        locked: true,
+        participants: vec![
+            Invitee { user: user("bob"), role: Role::Presenter },
+            Invitee { user: user("cleo"), role: Role::Attendee },
+        ],
+        media: vec![McuType::Chat, McuType::AudioVideo],
+        notification_data: Some(Element::new("urn:example:boats", "boat").with_text("'Wal' & <Co>")),
+        organizer_data: None,
+        created: Time::from_micros(1_700_000_000_123_456),
+        updated: Time::from_micros(1_700_000_000_654_321),
+        last_activated: Some(Time::from_micros(1)),
+    }
+}
+
+fn account(name: &str) -> Account {
+    Account {
+        user: user(name),
+        display_name: "Zoë 'Zee' O'Hara".to_owned(),
+        secrets: vec![
+            SealedSecret { kind: SecretKind::DigestMd5, sealed: vec![0, 1, 254, 255] },
+            SealedSecret { kind: SecretKind::DigestSha256, sealed: (0..=255).collect() },
+        ],
+        created: Time::from_micros(1_700_000_000_000_001),
+    }
+}
+
+/// The names and IDs in a list, as they are written.
+fn keys(records: &[ConferenceRecord]) -> Vec<String> {
+    records.iter().map(|record| format!("{} {}", record.organizer().user(), record.uri.id)).collect()
+}
+
+async fn a_conference_comes_back_as_it_went_in(store: Arc<dyn Store>) {
+    let full = record("ann", "A1B2C3D4", 1_900_000_000);
+    let bare = ConferenceRecord {
+        uri: uri("ann", "00000000"),
+        subject: String::new(),
+        description: String::new(),
+        admission: AdmissionPolicy::Anonymous,
+        locked: false,
+        participants: Vec::new(),
+        media: Vec::new(),
+        notification_data: None,
+        organizer_data: Some(Element::new("", "private")),
+        created: Time::EPOCH,
+        updated: Time::EPOCH,
+        last_activated: None,
+        ..full.clone()
+    };
+    for record in [&full, &bare] {
+        store.create_conference(record).await.unwrap();
+        assert_eq!(store.conference(&record.uri).await.unwrap().as_ref(), Some(record));
+    }
+
+    let saved = ConferenceRecord {
+        version: 2,
+        expires: Time::from_unix_secs(2_000_000_000),
+        updated: Time::from_unix_secs(1_800_000_000),
+        locked: false,
+        ..full.clone()
+    };
+    store.save_conference(&saved).await.unwrap();
+    assert_eq!(store.conference(&full.uri).await.unwrap(), Some(saved));
+    assert_eq!(store.conference(&bare.uri).await.unwrap(), Some(bare), "another record was touched");
+}
+
+async fn ids_differ_by_more_than_case(store: Arc<dyn Store>) {
+    store.create_conference(&record("ann", "AbCdEf12", 10)).await.unwrap();
+    let rival = record("ann", "aBcDeF12", 20);
+    assert_eq!(store.create_conference(&rival).await, Err(StoreError::AlreadyExists));
+
+    // Found in any case, and always written as it was made.
+    let found = store.conference(&rival.uri).await.unwrap().unwrap();
+    assert_eq!(found.uri.id.to_string(), "AbCdEf12");
+    store.save_conference(&ConferenceRecord { version: 2, ..rival.clone() }).await.unwrap();
+    let found = store.conference(&rival.uri).await.unwrap().unwrap();
+    assert_eq!((found.version, found.uri.id.to_string().as_str()), (2, "AbCdEf12"));
+
+    store.delete_conference(&rival.uri).await.unwrap();
+    assert_eq!(store.conference(&uri("ann", "AbCdEf12")).await.unwrap(), None);
+}
+
+async fn an_id_is_the_organizers_own(store: Arc<dyn Store>) {
+    store.create_conference(&record("ann", "A1B2C3D4", 10)).await.unwrap();
+    store.create_conference(&record("bob", "A1B2C3D4", 10)).await.unwrap();
+    store.delete_conference(&uri("ann", "A1B2C3D4")).await.unwrap();
+    assert!(store.conference(&uri("bob", "A1B2C3D4")).await.unwrap().is_some());
+}
+
+async fn only_the_next_version_is_saved(store: Arc<dyn Store>) {
+    let first = record("ann", "A1B2C3D4", 10);
+    store.create_conference(&first).await.unwrap();
+    for version in [0, 1, 3, u32::MAX] {
+        let wrong = ConferenceRecord { version, subject: "wrong".to_owned(), ..first.clone() };
+        assert_eq!(store.save_conference(&wrong).await, Err(StoreError::Conflict), "version {version}");
+    }
+    assert_eq!(store.conference(&first.uri).await.unwrap(), Some(first.clone()));
+    for version in [2, 3] {
+        store.save_conference(&ConferenceRecord { version, ..first.clone() }).await.unwrap();
+    }
+
+    // There is no version after the last one.
+    let last = ConferenceRecord { version: u32::MAX, ..record("ann", "FFFFFFFF", 10) };
+    store.create_conference(&last).await.unwrap();
+    for version in [0, u32::MAX] {
+        let wrong = ConferenceRecord { version, ..last.clone() };
+        assert_eq!(store.save_conference(&wrong).await, Err(StoreError::Conflict), "version {version}");
+    }
+}
+
+async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
+    let nobody = uri("ann", "A1B2C3D4");
+    assert_eq!(store.conference(&nobody).await, Ok(None));
+    assert_eq!(store.save_conference(&record("ann", "A1B2C3D4", 10)).await, Err(StoreError::NotFound));
+    assert_eq!(store.delete_conference(&nobody).await, Err(StoreError::NotFound));
+    assert_eq!(store.conferences(None, 10).await, Ok(Vec::new()));
+    assert_eq!(store.account(&user("ann")).await, Ok(None));
+    assert_eq!(store.accounts().await, Ok(Vec::new()));
+    assert_eq!(store.save_account(&account("ann")).await, Err(StoreError::NotFound));
+    assert_eq!(store.delete_account(&user("ann")).await, Err(StoreError::NotFound));
+}
+
+async fn conferences_are_listed_in_order(store: Arc<dyn Store>) {
+    for (organizer, id) in
+        [("bob", "AAAAAAAA"), ("ann", "bbbbbbbb"), ("ann", "CCCCCCCC"), ("ann", "0AAAAAAA")]
+    {
+        store.create_conference(&record(organizer, id, 10)).await.unwrap();
+    }
+    let check = async |organizer: Option<&UserUri>, limit: usize, expect: &[&str]| {
+        assert_eq!(keys(&store.conferences(organizer, limit).await.unwrap()), expect);
+    };
+    check(None, 10, &["ann 0AAAAAAA", "ann bbbbbbbb", "ann CCCCCCCC", "bob AAAAAAAA"]).await;
+    check(None, 2, &["ann 0AAAAAAA", "ann bbbbbbbb"]).await;
+    check(Some(&user("ann")), 10, &["ann 0AAAAAAA", "ann bbbbbbbb", "ann CCCCCCCC"]).await;
+    check(Some(&user("ann")), 1, &["ann 0AAAAAAA"]).await;
+    check(Some(&user("bob")), 1, &["bob AAAAAAAA"]).await;
+    check(Some(&user("cleo")), 10, &[]).await;
+    check(None, 0, &[]).await;
+}
+
+async fn any_limit_may_be_given(store: Arc<dyn Store>) {
+    store.create_conference(&record("ann", "A1B2C3D4", 10)).await.unwrap();
+    for limit in [MAX_LISTED, MAX_LISTED + 1, usize::MAX] {
+        assert_eq!(store.conferences(None, limit).await.unwrap().len(), 1);
+        assert_eq!(store.expired_before(Time::from_unix_secs(11), limit).await.unwrap().len(), 1);
+    }
+}
+
+async fn the_longest_expired_come_first(store: Arc<dyn Store>) {
+    for (id, expires_secs) in [("11111111", 30), ("22222222", 10), ("33333333", 20), ("00000000", 20)] {
+        store.create_conference(&record("ann", id, expires_secs)).await.unwrap();
+    }
+    let check = async |micros: u64, limit: usize, expect: &[&str]| {
+        let expired = store.expired_before(Time::from_micros(micros), limit).await.unwrap();
+        assert_eq!(keys(&expired), expect);
+    };
+    check(10_000_000, 10, &[]).await;
+    check(10_000_001, 10, &["ann 22222222"]).await;
+    check(30_000_000, 10, &["ann 22222222", "ann 00000000", "ann 33333333"]).await;
+    check(30_000_000, 2, &["ann 22222222", "ann 00000000"]).await;
+    check(u64::MAX, 10, &["ann 22222222", "ann 00000000", "ann 33333333", "ann 11111111"]).await;
+
+    // A new expiry counts from when it is saved.
+    let extended = ConferenceRecord { version: 2, ..record("ann", "22222222", 40) };
+    store.save_conference(&extended).await.unwrap();
+    check(30_000_000, 10, &["ann 00000000", "ann 33333333"]).await;
+}
+
+async fn accounts_come_back_as_they_went_in(store: Arc<dyn Store>) {
+    let (bob, ann) = (account("bob"), account("ann"));
+    store.create_account(&bob).await.unwrap();
+    store.create_account(&ann).await.unwrap();
+    let rival = Account { display_name: "Another Ann".to_owned(), ..ann.clone() };
+    assert_eq!(store.create_account(&rival).await, Err(StoreError::AlreadyExists));
+    assert_eq!(store.account(&ann.user).await.unwrap().as_ref(), Some(&ann));
+    assert_eq!(store.accounts().await.unwrap(), [ann.clone(), bob.clone()]);
+
+    let renamed =
+        Account { display_name: String::new(), secrets: Vec::new(), created: Time::EPOCH, ..ann.clone() };
+    store.save_account(&renamed).await.unwrap();
+    assert_eq!(store.accounts().await.unwrap(), [renamed, bob.clone()]);
+    store.delete_account(&ann.user).await.unwrap();
+    assert_eq!(store.accounts().await.unwrap(), [bob]);
+    store.create_account(&ann).await.unwrap();
+}
+
+/// Lets one task for each record loose, on the stores in turn, and returns how many won; the
+/// others must all be told `loser`.
+async fn compete<'a, F>(
+    stores: impl Iterator<Item = &'a Arc<dyn Store>>,
+    records: impl Iterator<Item = ConferenceRecord>,
+    verb: impl Fn(Arc<dyn Store>, ConferenceRecord) -> F,
+    loser: StoreError,
+) -> usize
+where
+    F: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
+    let tasks: Vec<_> =
+        stores.zip(records).map(|(store, record)| tokio::spawn(verb(store.clone(), record))).collect();
+    let mut winners = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(()) => winners += 1,
+            Err(error) => assert_eq!(error, loser),
+        }
+    }
+    winners
+}
+
+async fn create(store: Arc<dyn Store>, record: ConferenceRecord) -> Result<(), StoreError> {
+    store.create_conference(&record).await
+}
+
+async fn save(store: Arc<dyn Store>, record: ConferenceRecord) -> Result<(), StoreError> {
+    store.save_conference(&record).await
+}
+
+/// Records that differ in who wrote them.
+fn rivals(version: u32) -> impl Iterator<Item = ConferenceRecord> {
+    (0..RIVALS).map(move |rival| ConferenceRecord {
+        version,
+        subject: format!("rival {rival}"),
+        ..record("ann", "A1B2C3D4", 10)
+    })
+}
+
+async fn one_of_many_concurrent_creates_wins(store: Arc<dyn Store>) {
+    let winners = compete(iter::repeat(&store), rivals(1), create, StoreError::AlreadyExists).await;
+    assert_eq!(winners, 1);
+    assert_eq!(store.conferences(None, 10).await.unwrap().len(), 1);
+}
+
+async fn one_of_many_concurrent_saves_wins(store: Arc<dyn Store>) {
+    store.create_conference(&record("ann", "A1B2C3D4", 10)).await.unwrap();
+    for version in 2..6 {
+        let winners = compete(iter::repeat(&store), rivals(version), save, StoreError::Conflict).await;
+        assert_eq!(winners, 1, "version {version}");
+        assert_eq!(store.conference(&uri("ann", "A1B2C3D4")).await.unwrap().unwrap().version, version);
+    }
+}
+
+async fn a_verb_does_nothing_until_it_is_polled(store: Arc<dyn Store>) {
+    drop(store.create_conference(&record("ann", "A1B2C3D4", 10)));
+    assert_eq!(store.conferences(None, 10).await, Ok(Vec::new()));
+}
