@@ -95,6 +95,11 @@ pub enum Event {
         /// The dialog.
         subscription: SubscriptionId,
     },
+    /// The subscriber was slow and missed changes; it takes documents again.
+    Behind {
+        /// The dialog.
+        subscription: SubscriptionId,
+    },
     /// The subscription ended.
     Unsubscribed {
         /// The dialog.
@@ -367,6 +372,7 @@ impl Machine for Focus {
             Event::Left { join } => self.leave(now, join, out),
             Event::Subscribe { subscription, user, view } => self.subscribe(subscription, user, view, out),
             Event::Refresh { subscription } => self.refresh(subscription, out),
+            Event::Behind { subscription } => self.catch_up(subscription, out),
             Event::Unsubscribed { subscription } => self.subscribers.remove(subscription),
             Event::Command { command, join, request } => self.command(now, command, join, &request, out),
             Event::McuInvited { invite, user, mcu } => self.mcu_invited(now, invite, &user, &mcu, out),

@@ -5,6 +5,7 @@
 //! its shell's.
 
 mod directory;
+mod drain;
 mod info;
 mod join;
 mod subscribe;
@@ -21,6 +22,7 @@ use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
 
 pub use directory::{FocusDirectory, FocusServices};
+use drain::Drain;
 use info::Command;
 use join::Joined;
 use subscribe::Subscribed;
@@ -122,8 +124,21 @@ pub enum Action {
     },
     /// Something for the control link, the database or the factory.
     Focus(focus::Action),
+    /// This came for the next meeting, when this one was already over.
+    Late(Box<Event>),
     /// A line of the flow trace.
     Note(FlowNote),
+}
+
+impl Event {
+    /// Whether it may start a Focus: only what somebody sends outside any dialog does.
+    fn begins(&self) -> bool {
+        match self {
+            Event::Request { request, .. } => request.headers.to().is_ok_and(|to| to.tag().is_none()),
+            Event::McuInvite { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 impl Traced for Event {
@@ -169,6 +184,7 @@ pub struct FocusHost {
     invites: BTreeMap<InviteId, ServerKey>,
     sent: BTreeMap<u64, Sent>,
     last_id: u64,
+    drain: Option<Drain>,
 }
 
 impl FocusHost {
@@ -189,6 +205,7 @@ impl FocusHost {
             invites: BTreeMap::new(),
             sent: BTreeMap::new(),
             last_id: 0,
+            drain: None,
         }
     }
 
@@ -285,8 +302,8 @@ impl FocusHost {
                 wish @ (focus::Action::RequestMcu { .. }
                 | focus::Action::CommandMcu { .. }
                 | focus::Action::Save { .. }
-                | focus::Action::CountPeople { .. }
-                | focus::Action::End) => out.push(Action::Focus(wish)),
+                | focus::Action::CountPeople { .. }) => out.push(Action::Focus(wish)),
+                focus::Action::End => self.drain(now, out),
             }
         }
     }
@@ -336,6 +353,7 @@ impl Machine for FocusHost {
     type Action = Action;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        let Some(event) = self.keep_late(event) else { return };
         match event {
             Event::Request { key, flow, sender, request } => {
                 self.request(now, key, flow, sender, *request, out)
@@ -351,12 +369,14 @@ impl Machine for FocusHost {
             Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
             Event::Focus(event) => self.tell(now, event, out),
         }
+        self.finish_draining(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
         let expiry = self.expiries.first().map(|(at, _)| *at);
         let upkeep = self.upkeep.first().map(|(at, _)| *at);
-        [self.focus.deadline(), expiry, upkeep].into_iter().flatten().min()
+        let drained = self.drain.as_ref().map(|drain| drain.until);
+        [self.focus.deadline(), expiry, upkeep, drained].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
@@ -372,5 +392,6 @@ impl Machine for FocusHost {
             self.focus.handle_timeout(now, &mut wishes);
             self.grant(now, wishes, out);
         }
+        self.finish_draining(now, out);
     }
 }

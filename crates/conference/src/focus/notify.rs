@@ -145,6 +145,15 @@ impl Focus {
         }
     }
 
+    /// Everything, in place of the changes that a slow subscriber missed.
+    pub(super) fn catch_up(&mut self, subscription: SubscriptionId, out: &mut Vec<Action>) {
+        if let Some(view) = self.subscribers.view(subscription) {
+            let document = self.full_document(view);
+            let version = self.changes.version;
+            out.push(Action::Notify { subscriptions: vec![subscription], document, version });
+        }
+    }
+
     /// Everything, for somebody who subscribes or asks anew.
     pub(super) fn full_document(&self, view: View) -> Bytes {
         self.full_info().to_bytes(view)

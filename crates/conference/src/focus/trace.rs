@@ -58,7 +58,7 @@ impl Traced for Event {
             }
             Event::EndRequested => FlowNote::new(7, Store, Focus, "end the meeting"),
             Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
-            Event::Refresh { .. } | Event::Unsubscribed { .. } => return None,
+            Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } => return None,
         };
         Some(note)
     }

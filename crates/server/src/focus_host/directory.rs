@@ -122,7 +122,7 @@ impl FocusDirectory {
                 Err(mpsc::error::TrySendError::Closed(back)) => event = back,
             }
         }
-        if !begins(&event) {
+        if !event.begins() {
             // What concerns a dialog of a meeting that is over is answered as the dialog is: gone.
             drop(active);
             return self.turn_away(event, Reason::NotJoined);
@@ -196,7 +196,9 @@ impl FocusDirectory {
         };
         let focus = Focus::new(record, services.policy.clone(), clock::entropy());
         let host = FocusHost::new(focus, services.name.clone(), clock::entropy());
+        let (late, mut kept) = mpsc::unbounded_channel();
         let shell = Shell {
+            late,
             directory: self.clone(),
             conference: conference.clone(),
             events,
@@ -204,6 +206,9 @@ impl FocusDirectory {
         };
         let queue = drive(host, queue, services.clock, shell).await;
         self.close(&conference, queue, Reason::NoSuchConference);
+        while let Ok(event) = kept.try_recv() {
+            self.deliver(&conference, event);
+        }
     }
 
     /// The conference is not active any more; what still waited is answered.
@@ -238,15 +243,6 @@ impl FocusDirectory {
     }
 }
 
-/// Whether an event may start a Focus: only one that somebody outside any dialog sends.
-fn begins(event: &Event) -> bool {
-    match event {
-        Event::Request { request, .. } => request.headers.to().is_ok_and(|to| to.tag().is_none()),
-        Event::McuInvite { .. } => true,
-        _ => false,
-    }
-}
-
 /// The hands of one Focus.
 struct Shell {
     directory: FocusDirectory,
@@ -255,6 +251,8 @@ struct Shell {
     events: mpsc::Sender<Event>,
     /// One courier per MCU keeps its commands in order.
     couriers: BTreeMap<McuType, mpsc::UnboundedSender<(String, cccp::Request)>>,
+    /// What came too late for this meeting; the host bounds it.
+    late: mpsc::UnboundedSender<Event>,
 }
 
 impl drive::Shell<FocusHost> for Shell {
@@ -268,6 +266,11 @@ impl drive::Shell<FocusHost> for Shell {
             Action::ForwardInvite { key, server_uri } => front_end::Event::ForwardInvite { key, server_uri },
             Action::RefuseInvite { key, reason } => front_end::Event::RefuseInvite { key, reason },
             Action::Note(_) => return Performed::Done,
+            Action::Late(event) => {
+                // The receiver outlives this shell.
+                let _ = self.late.send(*event);
+                return Performed::Done;
+            }
             Action::Focus(action) => return self.perform_for_focus(action).await,
         };
         if self.directory.services.front_end.send(front_end).await.is_err() {

@@ -7,7 +7,7 @@ use confab_conference::{
 };
 use confab_machine::Time;
 use confab_schema::conference_info::View;
-use confab_sip::{Acceptance, DialogId, EndReason, Flow, Request, Response, ServerKey, Subscription};
+use confab_sip::{Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription};
 
 use super::{Action, FocusHost, Sender, Sent};
 use crate::control_link::CONFERENCE_INFO;
@@ -23,6 +23,12 @@ pub(super) struct Subscribed {
     subscription: Subscription,
     /// The SUBSCRIBE that waits for the Focus' word.
     asking: Option<(ServerKey, Box<Request>)>,
+    /// A NOTIFY is under way. There is never more than one; BENOTIFY is not waited for.
+    unanswered: bool,
+    /// Changes came meanwhile: one full document replaces them when the NOTIFY is answered.
+    behind: bool,
+    /// It is to end when the NOTIFY is answered.
+    ending: Option<EndReason>,
 }
 
 impl FocusHost {
@@ -58,7 +64,9 @@ impl FocusHost {
         self.drop_replaced(now, flow, &subscription, out);
         let id = SubscriptionId(self.next_id());
         let asking = Some((key, Box::new(request)));
-        self.subscriptions.insert(id, Subscribed { flow, subscription, asking });
+        let subscribed =
+            Subscribed { flow, subscription, asking, unanswered: false, behind: false, ending: None };
+        self.subscriptions.insert(id, subscribed);
         self.tell(now, focus::Event::Subscribe { subscription: id, user: sender.user, view }, out);
     }
 
@@ -116,13 +124,12 @@ impl FocusHost {
         let subscription = &mut subscribed.subscription;
         let Acceptance { response, notify } =
             subscription.accept_response(now, &request, CONFERENCE_INFO, document);
-        let flow = subscribed.flow;
         let over = subscription.is_over(now);
         self.subscription_of.insert(subscription.dialog().id(), id);
         self.expiries.insert((subscription.expires_at(), id));
         out.push(Action::Respond { key, response });
         if let Some(request) = notify {
-            self.send(flow, request, Sent::Notify(id), out);
+            self.send_notify(id, request, out);
         }
         if over {
             self.drop_subscription(now, id, out);
@@ -138,19 +145,52 @@ impl FocusHost {
 
     pub(super) fn notify(&mut self, now: Time, id: SubscriptionId, document: Bytes, out: &mut Vec<Action>) {
         let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
+        if subscribed.unanswered {
+            subscribed.behind = true;
+            return;
+        }
         let subscription = &mut subscribed.subscription;
         self.expiries.remove(&(subscription.expires_at(), id));
         let request = subscription.notify(now, CONFERENCE_INFO, document);
         self.expiries.insert((subscription.expires_at(), id));
-        let flow = subscribed.flow;
-        self.send(flow, request, Sent::Notify(id), out);
+        self.send_notify(id, request, out);
     }
 
-    /// Tells the subscriber that nothing more will come, and why.
+    fn send_notify(&mut self, id: SubscriptionId, request: Request, out: &mut Vec<Action>) {
+        if let Some(subscribed) = self.subscriptions.get_mut(&id) {
+            subscribed.unanswered = request.method == Method::Notify;
+            let flow = subscribed.flow;
+            self.send(flow, request, Sent::Notify(id), out);
+        }
+    }
+
+    /// Tells the subscriber that nothing more will come, and why, as soon as he can take it.
     pub(super) fn end_subscription(&mut self, id: SubscriptionId, reason: EndReason, out: &mut Vec<Action>) {
+        match self.subscriptions.get_mut(&id) {
+            Some(subscribed) if subscribed.unanswered => {
+                subscribed.ending = Some(reason);
+                self.expiries.remove(&(subscribed.subscription.expires_at(), id));
+            }
+            _ => self.terminate(id, reason, out),
+        }
+    }
+
+    fn terminate(&mut self, id: SubscriptionId, reason: EndReason, out: &mut Vec<Action>) {
         if let Some(mut subscribed) = self.forget_subscription(id) {
             let request = subscribed.subscription.terminate(reason);
             self.send(subscribed.flow, request, Sent::Bye, out);
+        }
+    }
+
+    /// The subscriptions that end when their NOTIFY is answered.
+    pub(super) fn ending(&self) -> Vec<(SubscriptionId, EndReason)> {
+        self.subscriptions.iter().filter_map(|(id, sub)| Some((*id, sub.ending?))).collect()
+    }
+
+    /// Ends what was to end without waiting any longer.
+    pub(super) fn terminate_all_ending(&mut self, out: &mut Vec<Action>) {
+        for (id, reason) in self.ending() {
+            self.terminate(id, reason, out);
         }
     }
 
@@ -163,9 +203,15 @@ impl FocusHost {
         out: &mut Vec<Action>,
     ) {
         let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
+        subscribed.unanswered = false;
         subscribed.subscription.notify_answered(status);
+        let behind = std::mem::take(&mut subscribed.behind);
         if subscribed.subscription.is_over(now) {
             self.drop_subscription(now, id, out);
+        } else if let Some(reason) = subscribed.ending {
+            self.terminate(id, reason, out);
+        } else if behind {
+            self.tell(now, focus::Event::Behind { subscription: id }, out);
         }
     }
 
