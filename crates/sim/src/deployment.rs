@@ -13,7 +13,7 @@ use confab_server::{
     roles::{self, Resources, Server},
     vault::Vault,
 };
-use confab_sip::Transport;
+use confab_sip::{Flow, Transport};
 use confab_store::MemoryStore;
 use confab_users::account::Account;
 use tempfile::TempDir;
@@ -79,21 +79,28 @@ impl Deployment {
         self.server.store.create_account(&account).await.expect("the account is new");
     }
 
-    /// A connection to the server, as if accepted by its listener for TCP.
-    pub fn connect(&self) -> DuplexStream {
+    /// A connection to the server, as if accepted by its listener for TCP; and what the server
+    /// calls it.
+    pub fn connect(&self) -> (DuplexStream, Flow) {
         let (near, far) = tokio::io::duplex(STREAM_BUFFER);
-        self.server.transport.add_stream(far, Transport::Tcp, None);
-        near
+        let flow = self.server.transport.add_stream(far, Transport::Tcp, None);
+        (near, flow)
+    }
+
+    /// Breaks somebody's connection.
+    pub fn cut(&self, person: &Person) {
+        self.server.transport.close(person.flow);
     }
 
     /// A peer that speaks raw bytes.
     pub fn peer(&self) -> Peer {
-        Peer::new(self.connect())
+        Peer::new(self.connect().0)
     }
 
     /// Somebody's program, not signed on yet.
     pub fn person(&self, name: &str, password: Option<&str>) -> Person {
-        Person::new(user(name), password.map(Secret::from), self.connect(), self.server.clock)
+        let (stream, flow) = self.connect();
+        Person::new(user(name), password.map(Secret::from), stream, flow, self.server.clock)
     }
 
     /// Somebody who has signed on.

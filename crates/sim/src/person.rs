@@ -11,6 +11,7 @@ use confab_schema::{
     uri::{ConferenceUri, McuType, UserUri},
 };
 use confab_server::{client_host::RunningClient, clock::Clock};
+use confab_sip::Flow;
 use tokio::{io::DuplexStream, time::timeout};
 
 /// How long anything may take, in virtual time; more than any of SIP's timers.
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Person {
     /// The address.
     pub user: UserUri,
+    /// What the server calls the connection.
+    pub(crate) flow: Flow,
     client: RunningClient,
     /// What was seen and nobody has asked for yet, in order.
     unread: Vec<Observation>,
@@ -71,10 +74,16 @@ impl Picture {
 }
 
 impl Person {
-    pub(crate) fn new(user: UserUri, password: Option<Secret>, stream: DuplexStream, clock: Clock) -> Person {
+    pub(crate) fn new(
+        user: UserUri,
+        password: Option<Secret>,
+        stream: DuplexStream,
+        flow: Flow,
+        clock: Clock,
+    ) -> Person {
         let display_name = user.user().to_owned();
         let client = RunningClient::on_stream(user.clone(), display_name, password, stream, clock);
-        Person { user, client, unread: Vec::new(), picture: Picture::default() }
+        Person { user, flow, client, unread: Vec::new(), picture: Picture::default() }
     }
 
     /// Has the client do something.

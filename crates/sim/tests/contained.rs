@@ -1,0 +1,90 @@
+//! A panic in one conference touches no other. The IM MCU of this deployment is ours, but for a
+//! word at which the machine of that one conference panics.
+
+use confab_client::{Command, Ending, Outcome, Undertaking};
+use confab_machine::{Entropy, Machine, Time};
+use confab_mcu::{Action, Conference, ConferenceSpec, Event, ImMcu, Mcu, Refusal};
+use confab_schema::uri::McuType;
+use confab_sim::deployment::{Deployment, user};
+
+/// The word.
+const POISON: &str = "abracadabra";
+
+/// Our IM MCU, but fragile.
+struct FragileMcu;
+
+struct FragileConference(Conference);
+
+impl Mcu for FragileMcu {
+    fn media(&self) -> McuType {
+        ImMcu.media()
+    }
+
+    fn add_conference(&mut self, spec: ConferenceSpec, entropy: Entropy) -> Result<Conference, Refusal> {
+        ImMcu.add_conference(spec, entropy).map(|whole| Box::new(FragileConference(whole)) as Conference)
+    }
+}
+
+impl Machine for FragileConference {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if let Event::SipRequest { request, .. } = &event {
+            let said = String::from_utf8_lossy(&request.body);
+            assert!(!said.contains(POISON), "this conference breaks on purpose");
+        }
+        self.0.handle(now, event, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.0.deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.0.handle_timeout(now, out);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_is_contained() {
+    let deployment = Deployment::with_im_mcu(Box::new(FragileMcu)).await;
+    let mut vivian = deployment.sign_on("vivian").await;
+    let mut amy = deployment.sign_on("amy").await;
+    let mut bob = deployment.sign_on("bob").await;
+    let mut hao = deployment.sign_on("hao").await;
+    let broken = vivian.schedules("This one breaks", vec![]).await;
+    vivian.joins(&broken).await;
+    amy.joins(&broken).await;
+    let whole = bob.schedules("This one goes on", vec![]).await;
+    bob.joins(&whole).await;
+    hao.joins(&whole).await;
+
+    amy.says(POISON).await;
+
+    // The other conference does not notice.
+    bob.says("all well?").await;
+    assert_eq!(hao.hears().await, ("bob".to_owned(), "all well?".to_owned()));
+    assert_eq!(bob.commands(Command::Promote { user: user("hao") }).await, Outcome::Success);
+
+    // The Focus of the broken one is whole: people leave and come, and are told that the chat is
+    // not to be had.
+    amy.leaves().await;
+    vivian.sees_that("that Amy has left", |picture| !picture.people.contains_key(&user("amy"))).await;
+    amy.wants(Command::Join { conference: broken.clone() }).await;
+    let refusal = amy.is_refused(Undertaking::Chat).await;
+    assert_eq!(refusal.status, 480, "{refusal}");
+
+    // A new meeting of that conference gets a new machine and a chat that works.
+    vivian.wants(Command::End).await;
+    assert_eq!(amy.is_out().await, Ending::ConferenceEnded);
+    assert_eq!(vivian.is_out().await, Ending::ConferenceEnded);
+    vivian.joins(&broken).await;
+    amy.joins(&broken).await;
+    amy.says("once more").await;
+    assert_eq!(vivian.hears().await, ("amy".to_owned(), "once more".to_owned()));
+
+    // And nobody else's meeting was touched to the end.
+    hao.says("it was quiet here").await;
+    assert_eq!(bob.hears().await, ("hao".to_owned(), "it was quiet here".to_owned()));
+}
