@@ -284,6 +284,8 @@ pub enum Action {
 pub enum Ending {
     /// A leader ejected the person.
     Ejected,
+    /// The person took himself out, perhaps from another endpoint.
+    RemovedOneself,
     /// The meeting was ended.
     ConferenceEnded,
     /// The same endpoint joined anew; this dialog is its old one.
@@ -295,6 +297,7 @@ impl Ending {
     pub const fn sentence(self) -> &'static str {
         match self {
             Ending::Ejected => "A leader removed you from the conference.",
+            Ending::RemovedOneself => "You left the conference.",
             Ending::ConferenceEnded => "The conference was ended by a leader.",
             Ending::Replaced => "This endpoint joined the conference again.",
         }

@@ -100,6 +100,23 @@ pub fn may(role: Option<Role>, right: Right) -> Permission {
     if allowed { Permission::Allow } else { Permission::Refuse(*refusal) }
 }
 
+/// May somebody with `role` give `target` the role `new`?
+///
+/// The organizer stays presenter whatever others wish: the conference is his.
+pub fn may_give_role(
+    record: &ConferenceRecord,
+    role: Option<Role>,
+    target: &UserUri,
+    new: Role,
+) -> Permission {
+    match may(role, Right::ChangeRoles) {
+        Permission::Allow if target == record.organizer() && new != Role::Presenter => {
+            Permission::Refuse(Reason::OrganizerLeads)
+        }
+        permission => permission,
+    }
+}
+
 /// May `user` join the conference of `record` now?
 ///
 /// `present` is the role of somebody who is in already (he joins with another endpoint, which

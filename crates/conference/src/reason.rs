@@ -42,6 +42,8 @@ pub enum Reason {
     Full,
     /// Only leaders may do this.
     NotPresenter,
+    /// The organizer leads for as long as the record exists.
+    OrganizerLeads,
     /// Attendees may not bring in others by a call.
     AttendeeDialOut,
     /// One must have joined first.
@@ -75,6 +77,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::NotJoined => 403,
             Reason::NoSuchConference | Reason::InvalidMcu | Reason::MediumNotScheduled => 404,
@@ -105,6 +108,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::OrganizerLeads
             | Reason::NotJoined => Some(3014),
             Reason::AttendeeDialOut => Some(3015),
             Reason::InvalidRole => Some(3016),
@@ -129,6 +133,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::NotJoined => "unauthorized",
             Reason::MediumNotScheduled => "mcuTypeNotAvailable",
@@ -184,6 +189,9 @@ impl Reason {
             }
             Reason::NotPresenter => {
                 "Only leaders of the conference may do this. Ask a leader to promote you."
+            }
+            Reason::OrganizerLeads => {
+                "The organizer always leads the conference and cannot be made an attendee."
             }
             Reason::AttendeeDialOut => {
                 "Only leaders may call other people into the conference. Ask a leader to do it."

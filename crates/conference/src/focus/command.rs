@@ -209,7 +209,9 @@ impl Focus {
         };
         self.finish(incoming, ResultBody::Empty, waits.into_iter().collect(), out);
         if media.is_none() {
-            self.remove_person(now, &target, Some(Ending::Ejected), out);
+            let oneself = target == incoming.user;
+            let ending = if oneself { Ending::RemovedOneself } else { Ending::Ejected };
+            self.remove_person(now, &target, Some(ending), out);
         }
         Ok(())
     }
@@ -225,7 +227,10 @@ impl Focus {
     ) -> Result<(), Reason> {
         let target = self.target(keys)?;
         let [role] = *roles else { return Err(Reason::InvalidRole) };
-        self.allow(incoming, Right::ChangeRoles)?;
+        let own = self.roster.role(&incoming.user);
+        if let Permission::Refuse(reason) = policy::may_give_role(&self.record, own, &target, role) {
+            return Err(reason);
+        }
         self.accept(incoming, out);
         if !self.roster.set_role(&target, role) {
             self.finish_failed(incoming, "userDoesntExist", out);

