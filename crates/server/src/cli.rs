@@ -7,8 +7,9 @@ pub mod user;
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hyper::Method;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
@@ -61,6 +62,8 @@ pub fn log_to_stderr() {
 pub async fn serve(place: &Place) -> anyhow::Result<()> {
     let config = place.config()?;
     let data = Data::for_server(&config.data, &config.auth)?;
+    // Listened for before anybody can think us ready.
+    let stop = Stop::listen()?;
     let server = start(&config, &data).await?;
     if config.auth.is_empty() {
         eprintln!(
@@ -72,7 +75,7 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
         println!("SIP over {} on {}", bound.transport, bound.address);
     }
     println!("ready");
-    until_told_to_stop().await
+    stop.told().await
 }
 
 /// Starts the server of `config` on `data`, with its administrator's door.
@@ -83,14 +86,36 @@ pub(crate) async fn start(config: &Config, data: &Data) -> anyhow::Result<Arc<Se
     Ok(server)
 }
 
-/// Returns when the process is told to stop, by Ctrl-C or SIGTERM.
-pub(crate) async fn until_told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("signals can be listened for")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals can be listened for"),
-        _ = terminate.recv() => Ok(()),
+/// What tells the process to stop: Ctrl-C or SIGTERM.
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// From now on neither ends the process by itself.
+    pub(crate) fn listen() -> anyhow::Result<Stop> {
+        let signal = |kind| signal(kind).context("signals cannot be listened for");
+        Ok(Stop { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
+
+    /// Returns when the process is told to stop.
+    pub(crate) async fn told(mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+        }
+    }
+}
+
+/// What a person typed as a conference's ID, or as its beginning.
+fn conference_id(typed: &str) -> anyhow::Result<&str> {
+    let is_one = !typed.is_empty() && typed.chars().all(|c| c.is_ascii_alphanumeric());
+    ensure!(
+        is_one,
+        "`{typed}` is no conference ID: those are letters and digits; `confab conference list` shows them"
+    );
+    Ok(typed)
 }
 
 /// `confab check`
@@ -112,7 +137,8 @@ pub fn check(place: &Place, print: bool) -> anyhow::Result<()> {
 /// # Errors
 /// If no server runs, or it knows no such conference.
 pub async fn flow(place: &Place, id: &str) -> anyhow::Result<()> {
-    let text = admin::ask(&place.config()?.data, Method::GET, &format!("/flow/{id}")).await?;
+    let text =
+        admin::ask(&place.config()?.data, Method::GET, &format!("/flow/{}", conference_id(id)?)).await?;
     print!("{text}");
     Ok(())
 }

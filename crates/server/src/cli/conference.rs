@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::Place;
+use super::{Place, conference_id};
 use crate::admin;
 
 /// What to do with conferences.
@@ -39,8 +39,10 @@ pub enum Command {
 pub async fn run(command: &Command) -> anyhow::Result<()> {
     let (place, method, path) = match command {
         Command::List { place } => (place, Method::GET, "/conferences".to_owned()),
-        Command::Show { place, id } => (place, Method::GET, format!("/conferences/{id}")),
-        Command::End { place, id } => (place, Method::POST, format!("/conferences/{id}/end")),
+        Command::Show { place, id } => (place, Method::GET, format!("/conferences/{}", conference_id(id)?)),
+        Command::End { place, id } => {
+            (place, Method::POST, format!("/conferences/{}/end", conference_id(id)?))
+        }
     };
     print!("{}", admin::ask(&place.config()?.data, method, &path).await?);
     Ok(())

@@ -8,15 +8,16 @@ use std::{
 
 use anyhow::Context;
 use confab_client::{Command, NewConference, Observation, RosterChange, Secret};
-use confab_machine::Time;
+use confab_machine::{FlowRecord, Time};
 use confab_schema::{
     conference_info::{AdmissionPolicy, Role},
     uri::{ConferenceUri, McuType, UserUri},
 };
 use confab_sip::Transport;
 use confab_users::account::Account;
+use tokio::sync::{broadcast, oneshot};
 
-use super::{start, until_told_to_stop};
+use super::{Stop, start};
 use crate::{
     client_host::{RunningClient, ServerAddress},
     clock,
@@ -40,7 +41,8 @@ pub struct Arguments {
     /// Stop after the demonstration instead of staying up.
     #[arg(long)]
     once: bool,
-    /// The port for SIP over UDP and TCP; TLS gets the next one. Another is taken if it is not free.
+    /// The port for SIP over UDP and TCP; TLS gets the next one. If either is not free, or with 0,
+    /// any are taken.
     #[arg(long, default_value_t = 5060)]
     port: u16,
 }
@@ -57,24 +59,25 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let passwords = add_people(&data, &server).await?;
     println!("Confab runs on this machine only, for the people of {DOMAIN}.\n");
 
-    let printing = tokio::spawn(print_ladder(server.flows.live()));
+    let (over, curtain) = oneshot::channel();
+    let printing = tokio::spawn(print_ladder(server.flows.live(), curtain));
     let (conference, staying) = demonstrate(&server, &passwords).await?;
-    printing.abort();
-    let (records, _) = server.flows.records(conference.id.as_str()).unwrap_or_default();
-    println!(
-        "\n{} lines; the whole ladder again: confab flow {} --data {}",
-        records.len(),
-        short(&conference),
-        directory.path().display()
-    );
+    drop(over);
+    println!("\n{} lines.", printing.await.context("the ladder could not be printed to its end")?);
     if arguments.once {
         return Ok(());
     }
+    let stop = Stop::listen()?;
+    println!(
+        "The whole ladder again: confab flow {} --data {}",
+        short(&conference),
+        directory.path().display()
+    );
     explain(&server, &conference, &passwords);
     for robot in staying {
         tokio::spawn(keep_company(robot));
     }
-    until_told_to_stop().await
+    stop.told().await
 }
 
 fn config(port: u16) -> Config {
@@ -83,7 +86,8 @@ fn config(port: u16) -> Config {
         let address = (Ipv4Addr::LOCALHOST, port);
         std::net::TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok()
     };
-    let (plain, tls) = if free(port) && free(port.saturating_add(1)) { (port, port + 1) } else { (0, 0) };
+    let next = port.checked_add(1).filter(|next| port > 0 && free(port) && free(*next));
+    let (plain, tls) = next.map_or((0, 0), |next| (port, next));
     let listen =
         |transport, port| Listen { transport, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) };
     config.front_end.listen = vec![
@@ -213,12 +217,26 @@ async fn say(speaker: &RunningClient, text: &str, hearers: &mut [&mut RunningCli
     Ok(())
 }
 
-/// Prints each record of the flow trace as it is made.
-async fn print_ladder(mut live: tokio::sync::broadcast::Receiver<(String, confab_machine::FlowRecord)>) {
+/// Prints each record of the flow trace as it is made, to the last one before `curtain` falls;
+/// returns how many.
+async fn print_ladder(
+    mut live: broadcast::Receiver<(String, FlowRecord)>,
+    mut curtain: oneshot::Receiver<()>,
+) -> usize {
     print!("{}", flow_log::ladder_heading());
     let mut start: Option<Time> = None;
     let mut number = 0;
-    while let Ok((_, record)) = live.recv().await {
+    loop {
+        let (_, record) = tokio::select! {
+            biased;
+            made = live.recv() => match made {
+                Ok(made) => made,
+                // A terminal that stands still has missed some.
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return number,
+            },
+            _ = &mut curtain => return number,
+        };
         number += 1;
         print!("{}", flow_log::ladder_line(number, *start.get_or_insert(record.at), &record));
     }
