@@ -1,0 +1,77 @@
+//! What people say and are called, and how they prove who they are, is nobody's to read in a log or
+//! in the ladder of steps, however much is logged.
+
+use confab_sip::auth::{Algorithm, ha1};
+
+use crate::{
+    calling::Caller,
+    program::{DOMAIN, Place, Program},
+};
+
+/// Panics if `text` has something of this.
+fn has_nothing_of(private: &[String], place: &str, text: &str) {
+    for part in private {
+        assert!(!text.contains(part.as_str()), "{part:?} is in {place}:\n{text}");
+    }
+}
+
+#[test]
+fn pii() {
+    let place = Place::new(r#"["digest"]"#);
+    let people =
+        [("ann", "Annabelle Quist", "correct-horse-1"), ("bob", "Bobbington Ruud", "battery-staple-2")];
+    let mut private: Vec<String> = ["the treasure is", "under the fig tree"].map(str::to_owned).into();
+    for (name, display_name, password) in people {
+        let added = place.confab(&["user", "add", name, "--display-name", display_name], password);
+        added.fine();
+        place.write(name, password);
+        private.extend([display_name.to_owned(), password.to_owned()]);
+        private.extend([Algorithm::Md5, Algorithm::Sha256].map(|kind| ha1(kind, name, DOMAIN, password)));
+    }
+    let mut server = place.serve_logging("trace");
+    let password = |name: &str| place.file(name).display().to_string();
+    let subject = "Treasure hunt at noon";
+    private.push(subject.to_owned());
+    let more =
+        ["--password-file", &password("ann"), "--subject", subject, "--display-name", "Annabelle Quist"];
+    let mut ann = Caller::creates(&server.at("tcp"), "ann", &more);
+    let conference = ann.conference.clone();
+    let mut bob = Program::start(
+        &[
+            "call",
+            &conference,
+            "--user",
+            "bob@example.test",
+            "--server",
+            &server.at("udp"),
+            "--password-file",
+            &password("bob"),
+        ],
+        &[("CONFAB_LOG", "trace")],
+    );
+    bob.says("* You are in ");
+    bob.types("the treasure is");
+    ann.program.says("bob@example.test: the treasure is");
+    ann.program.types("under the fig tree");
+    bob.says("ann@example.test: under the fig tree");
+    bob.hangs_up();
+    let bob = bob.ends();
+    let ladder = place.confab(&["flow", &ann.id()], "").fine();
+    assert!(ladder.contains("MESSAGE"), "the ladder tells that something was said:\n{ladder}");
+    has_nothing_of(&private, "the ladder", &ladder);
+    has_nothing_of(&private, "the client's log", &bob.err);
+    server.program.is_told_to_stop();
+    let server = server.program.ends();
+    has_nothing_of(&private, "the server's log", &server.err);
+    has_nothing_of(&private, "the server's output", &server.out);
+}
+
+#[test]
+fn pii_in_the_demonstration() {
+    let said = Program::start(&["try", "--once", "--port", "0"], &[("CONFAB_LOG", "trace")]).ends();
+    assert!(said.success, "{}", said.err);
+    let private: Vec<String> =
+        ["talk it through", "calling you both", "I am in", "Vivian", "Amy", "Hao"].map(str::to_owned).into();
+    has_nothing_of(&private, "the log", &said.err);
+    has_nothing_of(&private, "the ladder", &said.out);
+}
