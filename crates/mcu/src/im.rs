@@ -20,7 +20,7 @@ use confab_sip::{Flow, Method, Request, Response, Scheme, Uri};
 
 use crate::{
     Action, Conference, ConferenceSpec, Event, Mcu, McuLimits, Refusal,
-    trace::{PARTICIPANT, SELF, who},
+    trace::{PARTICIPANT, SELF},
 };
 use relay::Report;
 use roster::{LegId, LegState, Roster};
@@ -216,7 +216,7 @@ impl ImConference {
 
     fn bye(&mut self, id: LegId, reason: &str, out: &mut Vec<Action>) {
         let Some(leg) = self.roster.leg_mut(id) else { return };
-        let note = FlowNote::new(8, SELF, PARTICIPANT, format!("BYE {}", who(&leg.user)));
+        let note = FlowNote::new(8, SELF, PARTICIPANT, format!("BYE {}", leg.user.traced()));
         let Some(session) = leg.session_mut() else { return };
         // Deviation: RFC 3261 §15 lets a callee send BYE only after the ACK; who is removed sooner is
         // told at once, for the 200 goes ahead of it on the same connection.

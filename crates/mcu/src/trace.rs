@@ -1,7 +1,6 @@
 //! What a conference on an MCU says in the flow trace: step 8, without any content.
 
 use confab_machine::{Component, FlowNote, Traced};
-use confab_schema::uri::UserUri;
 use confab_sip::{Method, Request, Response};
 
 use crate::{Action, Event, event::sender};
@@ -10,16 +9,6 @@ use crate::{Action, Event, event::sender};
 pub(crate) const SELF: Component = Component::ImMcu;
 /// The other end of step 8; the front end between passes on what it is given.
 pub(crate) const PARTICIPANT: Component = Component::Client;
-
-/// A person as the trace may name him: telephone numbers stay out of it.
-pub(crate) fn who(user: &UserUri) -> String {
-    if is_number(user.user()) { "a telephone".to_owned() } else { user.to_string() }
-}
-
-fn is_number(user: &str) -> bool {
-    let digits = user.strip_prefix('+').unwrap_or(user);
-    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || "-.();=".contains(c))
-}
 
 impl Traced for Event {
     fn flow_note(&self) -> Option<FlowNote> {
@@ -57,7 +46,7 @@ fn from_participant(summary: String) -> Option<FlowNote> {
 
 fn request_summary(request: &Request) -> String {
     match sender(request) {
-        Some(sender) => format!("{} {}", request.method, who(&sender)),
+        Some(sender) => format!("{} {}", request.method, sender.traced()),
         None => request.method.to_string(),
     }
 }

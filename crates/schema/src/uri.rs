@@ -57,6 +57,13 @@ impl UserUri {
         Ok(split(uri)?.0)
     }
 
+    /// The user as a trace may name him: his URI, but a telephone number stays out of it.
+    pub fn traced(&self) -> &str {
+        let user = self.user().strip_prefix('+').unwrap_or(self.user());
+        let number = !user.is_empty() && user.chars().all(|c| c.is_ascii_digit() || "-.();=".contains(c));
+        if number { "a telephone" } else { &self.0 }
+    }
+
     /// The address as people write it, without the scheme: `ann@example.test`.
     pub fn address(&self) -> &str {
         self.0.strip_prefix("sip:").unwrap_or(&self.0)

@@ -33,18 +33,24 @@ fn outcome(response: &cccp::Response) -> String {
 impl Traced for Event {
     fn flow_note(&self) -> Option<FlowNote> {
         let note = match self {
-            Event::Join { user, .. } => FlowNote::new(3, Client, Focus, format!("INVITE addUser {user}")),
+            Event::Join { user, .. } => {
+                FlowNote::new(3, Client, Focus, format!("INVITE addUser {}", user.traced()))
+            }
             Event::Left { .. } => FlowNote::new(3, Client, Focus, "BYE"),
             Event::Subscribe { user, .. } => {
-                FlowNote::new(3, Client, Focus, format!("SUBSCRIBE conference {user}"))
+                FlowNote::new(3, Client, Focus, format!("SUBSCRIBE conference {}", user.traced()))
             }
             Event::Command { request, .. } => {
                 FlowNote::new(7, Client, Focus, format!("INFO {}", command(request)))
             }
             Event::McuInvited { user, mcu, .. } => {
-                FlowNote::new(7, Client, Focus, format!("INVITE {} {user}", mcu.media.as_str()))
+                FlowNote::new(7, Client, Focus, format!("INVITE {} {}", mcu.media.as_str(), user.traced()))
             }
-            Event::McuReady { control_url, .. } => FlowNote::new(6, McuFactory, Focus, control_url.clone()),
+            Event::McuReady { control_url, .. } => {
+                // The last part of the URL is what gives access to the conference.
+                let place = control_url.rsplit_once('/').map_or(control_url.as_str(), |(place, _)| place);
+                FlowNote::new(6, McuFactory, Focus, format!("{place}/…"))
+            }
             Event::McuUnavailable { media } => {
                 FlowNote::new(6, McuFactory, Focus, format!("no server for {}", media.as_str()))
             }

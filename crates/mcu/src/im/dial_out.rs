@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Action,
     control::{self, Fault},
-    trace::{PARTICIPANT, SELF, who},
+    trace::{PARTICIPANT, SELF},
 };
 
 /// The headers that a `refer-to-uri` may add to the INVITE (RFC 3261 §19.1.5).
@@ -62,7 +62,7 @@ impl ImConference {
         self.timers.insert((until, Timer::Leg(leg)));
         out.push(Action::ControlResponse { id: control_id, response: cccp::Response::pending(request) });
         self.requests.insert(id, Pending::Call { leg, invite: Box::new(invite.clone()) });
-        let note = FlowNote::new(8, SELF, PARTICIPANT, format!("INVITE {}", who(user)));
+        let note = FlowNote::new(8, SELF, PARTICIPANT, format!("INVITE {}", user.traced()));
         self.send(None, invite, Some(note), out);
         Ok(None)
     }

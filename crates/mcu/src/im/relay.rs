@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Action,
-    trace::{PARTICIPANT, SELF, who},
+    trace::{PARTICIPANT, SELF},
 };
 
 /// When an author may try again whose message found too many others under way, in seconds.
@@ -246,7 +246,7 @@ impl ImConference {
         request.set_body(confab_schema::imdn::CONTENT_TYPE, document.to_bytes());
         let flow = session.flow;
         let failures = document.recipients.len();
-        let summary = format!("BENOTIFY imdn {message_id} to {}, {failures} not reached", who(&user));
+        let summary = format!("BENOTIFY imdn {message_id} to {}, {failures} not reached", user.traced());
         self.send(flow, request, Some(FlowNote::new(8, SELF, PARTICIPANT, summary)), out);
     }
 }
@@ -257,7 +257,7 @@ fn user_and_session(leg: &mut Leg) -> Option<(UserUri, &mut super::roster::Sessi
 }
 
 fn fan_out_note(what: &str, author: &UserUri, receivers: usize) -> FlowNote {
-    FlowNote::new(8, SELF, PARTICIPANT, format!("{what} of {} to {receivers} others", who(author)))
+    FlowNote::new(8, SELF, PARTICIPANT, format!("{what} of {} to {receivers} others", author.traced()))
 }
 
 fn refusal(request: &Request, unusable: Unusable) -> Response {
