@@ -227,7 +227,11 @@ impl FocusHost {
         request: Request,
         out: &mut Vec<Action>,
     ) {
-        match (&request.method, DialogId::of_received(&request)) {
+        let dialog = DialogId::of_received(&request);
+        if dialog.as_ref().is_some_and(|dialog| self.is_of_another(dialog, &sender)) {
+            return out.push(Action::Respond { key, response: Response::to(&request, 481) });
+        }
+        match (&request.method, dialog) {
             (Method::Invite, None) => self.invite(now, key, flow, sender, request, out),
             (Method::Subscribe, None) => self.subscribe(now, key, flow, sender, request, out),
             (Method::Subscribe, Some(dialog)) => self.resubscribe(now, key, flow, &dialog, &request, out),
@@ -251,6 +255,15 @@ impl FocusHost {
                 out.push(Action::Respond { key, response });
             }
         }
+    }
+
+    /// Whether a dialog is somebody else's: he knows its tags, but may not act in it.
+    fn is_of_another(&self, dialog: &DialogId, sender: &Sender) -> bool {
+        let join = self.join_of.get(dialog).and_then(|join| self.joins.get(join));
+        let subscription =
+            self.subscription_of.get(dialog).and_then(|subscription| self.subscriptions.get(subscription));
+        let owner = join.map(Joined::remote_uri).or_else(|| subscription.map(Subscribed::remote_uri));
+        owner.is_some_and(|owner| UserUri::parse(&owner.aor()).as_ref() != Ok(&sender.user))
     }
 
     /// Lets the Focus hear something and does what it wants, noting both in the trace.

@@ -6,7 +6,7 @@ use confab_conference::{
 };
 use confab_machine::Time;
 use confab_schema::cccp;
-use confab_sip::{DialogId, Flow, InviteUsage, Method, Request, Response, ServerKey, Upkeep};
+use confab_sip::{DialogId, Flow, InviteUsage, Method, Request, Response, ServerKey, Upkeep, Uri};
 
 use super::{Action, FocusHost, Sender, Sent};
 use crate::control_link::CCCP;
@@ -20,6 +20,12 @@ pub(super) struct Joined {
     asking: Option<Box<Request>>,
     /// When its session timer next has something to do.
     upkeep: Option<Time>,
+}
+
+impl Joined {
+    pub(super) fn remote_uri(&self) -> &Uri {
+        self.usage.dialog().remote_uri()
+    }
 }
 
 impl FocusHost {

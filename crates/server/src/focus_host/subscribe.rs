@@ -7,7 +7,9 @@ use confab_conference::{
 };
 use confab_machine::Time;
 use confab_schema::conference_info::View;
-use confab_sip::{Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription};
+use confab_sip::{
+    Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription, Uri,
+};
 
 use super::{Action, FocusHost, Sender, Sent};
 use crate::control_link::CONFERENCE_INFO;
@@ -29,6 +31,12 @@ pub(super) struct Subscribed {
     behind: bool,
     /// It is to end when the NOTIFY is answered.
     ending: Option<EndReason>,
+}
+
+impl Subscribed {
+    pub(super) fn remote_uri(&self) -> &Uri {
+        self.subscription.dialog().remote_uri()
+    }
 }
 
 impl FocusHost {
