@@ -156,7 +156,7 @@ impl RunningClient {
 }
 
 fn flows() -> (Flows, mpsc::Receiver<TransportEvent>) {
-    Flows::new(ConnectionLimits::new(confab_sip::MAX_MESSAGE, usize::MAX, usize::MAX), EVENT_QUEUE)
+    Flows::new(ConnectionLimits::of_our_own(), EVENT_QUEUE)
 }
 
 async fn connect(server: &ServerAddress, flows: &Flows) -> anyhow::Result<(SocketAddr, Flow)> {

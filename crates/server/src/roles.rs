@@ -303,8 +303,7 @@ fn start_im_mcu(
     factory_url: &str,
 ) {
     // Within the process there is nobody to be protected from.
-    let limits = ConnectionLimits::new(confab_sip::MAX_MESSAGE, usize::MAX, usize::MAX);
-    let (transport, transport_events) = Flows::new(limits, EVENT_QUEUE);
+    let (transport, transport_events) = Flows::new(ConnectionLimits::of_our_own(), EVENT_QUEUE);
     let (sip, sip_events) = mpsc::channel(EVENT_QUEUE);
     let place = McuPlace {
         control_base: format!("http://{IM_MCU_HOST}"),

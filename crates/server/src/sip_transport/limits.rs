@@ -13,6 +13,8 @@ pub struct ConnectionLimits {
     pub max_message: usize,
     max_connections: usize,
     max_per_address: usize,
+    /// Whether peers may be silent for as long as they like.
+    pub(super) patient: bool,
     open: Arc<Mutex<Open>>,
 }
 
@@ -32,7 +34,20 @@ pub(super) struct Place {
 impl ConnectionLimits {
     /// Limits with nothing open yet.
     pub fn new(max_message: usize, max_connections: usize, max_per_address: usize) -> ConnectionLimits {
-        ConnectionLimits { max_message, max_connections, max_per_address, open: Arc::default() }
+        ConnectionLimits {
+            max_message,
+            max_connections,
+            max_per_address,
+            patient: false,
+            open: Arc::default(),
+        }
+    }
+
+    /// For connections that we open ourselves, and those within the process: there may be any
+    /// number, and the other end may be silent, as a server is to whom nothing happens.
+    pub fn of_our_own() -> ConnectionLimits {
+        let limits = ConnectionLimits::new(confab_sip::MAX_MESSAGE, usize::MAX, usize::MAX);
+        ConnectionLimits { patient: true, ..limits }
     }
 
     /// A place for a connection from `address`, if there is one.

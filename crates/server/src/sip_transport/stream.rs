@@ -117,8 +117,8 @@ async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiv
 async fn read<S: AsyncRead>(flows: &Flows, flow: Flow, peer: Option<SocketAddr>, mut reader: ReadHalf<S>) {
     let mut framer = Framer::new(flows.shared.limits.max_message);
     let mut buffer = vec![0; READ_SIZE];
-    // A pipe within the process may be silent for as long as it likes.
-    let patient = flow.transport == Transport::Inproc;
+    // A pipe within the process, or a server, may be silent for as long as it likes.
+    let patient = flow.transport == Transport::Inproc || flows.shared.limits.patient;
     let mut until = Instant::now() + FIRST_MESSAGE_LIMIT;
     loop {
         let read = reader.read(&mut buffer);
