@@ -113,6 +113,17 @@ impl Person {
         }
     }
 
+    /// Lets virtual time pass, and takes notice of what happens meanwhile.
+    pub async fn waits(&mut self, time: Duration) {
+        let all = async {
+            while let Some(observation) = self.client.observe().await {
+                self.notice(observation);
+            }
+        };
+        // There is always more time to come.
+        let _ = timeout(time, all).await;
+    }
+
     /// The conference as this person sees it.
     pub fn picture(&self) -> &Picture {
         &self.picture
@@ -124,6 +135,10 @@ impl Person {
         let observation = observed
             .unwrap_or_else(|_| panic!("{name} does not see {what} but {:#?}", self.unread))
             .unwrap_or_else(|| panic!("{name}'s client has ended before {what}"));
+        self.notice(observation);
+    }
+
+    fn notice(&mut self, observation: Observation) {
         match &observation {
             Observation::Roster { version, changes } => self.picture.apply(*version, changes),
             Observation::Ended { .. } => self.picture = Picture::default(),

@@ -1,6 +1,8 @@
 //! Meetings of three at our own clients, through a whole server: they chat, lock, promote, eject
 //! and leave, and each sees what he should.
 
+use std::time::Duration;
+
 use confab_client::{Command, Ending, Observation, Outcome, Undertaking};
 use confab_schema::{conference_info::Role, uri::ConferenceUri};
 use confab_sim::{
@@ -142,5 +144,19 @@ async fn whose_connection_breaks_is_out() {
     deployment.cut(&amy);
     vivian.sees_that("that Amy is gone", |picture| picture.on_chat() == ["hao", "vivian"]).await;
     assert_eq!(vivian.picture().people.len(), 2);
+    drop(hao);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_in_which_nobody_speaks_goes_on_for_hours() {
+    let deployment = Deployment::open().await;
+    let (_, [mut vivian, mut amy, hao]) = meeting(&deployment).await;
+    let start = deployment.server.clock.now();
+    // Keep-alives, refreshed registrations, subscriptions and sessions: nobody sees any of it.
+    vivian.waits(Duration::from_secs(5 * 3600)).await;
+    assert!(deployment.server.clock.now().since(start) >= Duration::from_secs(5 * 3600));
+    amy.says("is anybody still here?").await;
+    assert_eq!(vivian.hears().await, heard("amy", "is anybody still here?"));
+    assert_eq!(vivian.picture().on_chat(), ["amy", "hao", "vivian"]);
     drop(hao);
 }

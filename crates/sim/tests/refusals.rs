@@ -1,0 +1,13 @@
+//! Bad input: what each answer is, as tables of bytes in, status and number out, against a whole
+//! server. After every table the server serves those who behave as if nothing had been.
+
+#[path = "refusals/commands.rs"]
+mod commands;
+#[path = "refusals/documents.rs"]
+mod documents;
+#[path = "refusals/messages.rs"]
+mod messages;
+#[path = "refusals/scene.rs"]
+mod scene;
+#[path = "refusals/strangers.rs"]
+mod strangers;
