@@ -1,9 +1,9 @@
-//! The repository: every file that is tracked or about to be, and every Rust source.
+//! The repository: every file of it, and every Rust source. It is read as folders, because a clone may
+//! have been unpacked where there is no git.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::Command,
     sync::LazyLock,
 };
 
@@ -24,19 +24,8 @@ pub struct Tree {
 impl Tree {
     fn read() -> Tree {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-        let listed = Command::new("git")
-            .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-            .current_dir(&root)
-            .output()
-            .expect("git lists the files of this repository");
-        assert!(listed.status.success(), "git cannot list {}", root.display());
-        let files: BTreeSet<String> = String::from_utf8(listed.stdout)
-            .unwrap()
-            .lines()
-            // A file that was deleted and not yet committed is listed still.
-            .filter(|path| root.join(path).is_file())
-            .map(str::to_owned)
-            .collect();
+        let mut files = BTreeSet::new();
+        list(&root, &root, &ignored(&root), &mut files);
         let rust = files.iter().filter(|path| path.ends_with(".rs"));
         let mut sources: Vec<Source> =
             rust.map(|path| Source::new(path, std::fs::read_to_string(root.join(path)).unwrap())).collect();
@@ -76,5 +65,23 @@ impl Tree {
             .filter_map(|path| path.strip_prefix("crates/")?.split_once('/'))
             .map(|(name, _)| name)
             .collect()
+    }
+}
+
+/// The folders of the root that `.gitignore` names, such as `target`.
+fn ignored(root: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(root.join(".gitignore")).unwrap();
+    let folders = text.lines().filter_map(|line| line.strip_prefix('/')?.strip_suffix('/'));
+    folders.chain([".git"]).map(|folder| root.join(folder)).collect()
+}
+
+fn list(root: &Path, folder: &Path, ignored: &[PathBuf], files: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !ignored.contains(&path) {
+            list(root, &path, ignored, files);
+        } else if path.is_file() {
+            files.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+        }
     }
 }
