@@ -1,16 +1,21 @@
 //! One whole Confab in this process: every role, the memory store, streams instead of sockets. Run
 //! it on tokio's paused clock, where waiting costs nothing and nothing depends on the machine.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use confab_client::Secret;
 use confab_machine::{FlowRecord, Time};
 use confab_mcu::{ImMcu, Mcu};
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_server::{
+    client_host::{RunningClient, ServerAddress},
     clock::Clock,
-    config::{AuthScheme, Config},
+    config::{AuthScheme, Config, Listen, ListenTransport},
     roles::{self, Resources, Server},
+    sip_transport::connector_for,
     vault::Vault,
 };
 use confab_sip::{Flow, Transport};
@@ -40,33 +45,40 @@ pub struct Deployment {
 impl Deployment {
     /// A Confab that challenges nobody.
     pub async fn open() -> Deployment {
-        Deployment::start(vec![], Box::new(ImMcu)).await
+        Deployment::start(&config(vec![]), Box::new(ImMcu)).await
     }
 
     /// A Confab that challenges everybody by Digest.
     pub async fn closed() -> Deployment {
-        Deployment::start(vec![AuthScheme::Digest], Box::new(ImMcu)).await
+        Deployment::start(&config(vec![AuthScheme::Digest]), Box::new(ImMcu)).await
     }
 
     /// A Confab that challenges nobody, with another MCU for IM.
     pub async fn with_im_mcu(im_mcu: Box<dyn Mcu>) -> Deployment {
-        Deployment::start(vec![], im_mcu).await
+        Deployment::start(&config(vec![]), im_mcu).await
     }
 
-    async fn start(auth: Vec<AuthScheme>, im_mcu: Box<dyn Mcu>) -> Deployment {
-        let mut config = Config { domain: DOMAIN.into(), auth, ..Config::default() };
-        config.front_end.listen = Vec::new();
-        config.front_end.host = format!("sip.{DOMAIN}");
-        let data = tempfile::tempdir().expect("a directory for the key can be made");
+    /// A Confab that challenges nobody and listens for TCP and TLS on this machine. It lives in real
+    /// time.
+    pub async fn on_loopback() -> Deployment {
+        let mut config = config(vec![]);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listen = |transport| Listen { transport, address };
+        config.front_end.listen = vec![listen(ListenTransport::Tcp), listen(ListenTransport::Tls)];
+        Deployment::start(&config, Box::new(ImMcu)).await
+    }
+
+    async fn start(config: &Config, im_mcu: Box<dyn Mcu>) -> Deployment {
+        let data = tempfile::tempdir().expect("a directory for the keys can be made");
         let vault = Arc::new(Vault::open(data.path()).expect("a new key can be made"));
         let resources = Resources {
             store: Arc::new(MemoryStore::new()),
             vault: Arc::clone(&vault),
             clock: Clock::start_at(START),
         };
-        let server = roles::start_with(&config, data.path(), resources, im_mcu)
+        let server = roles::start_with(config, data.path(), resources, im_mcu)
             .await
-            .expect("without listeners there is nothing to fail");
+            .expect("ports of the operating system's choice are free");
         Deployment { server, vault, _data: data }
     }
 
@@ -89,7 +101,8 @@ impl Deployment {
 
     /// Breaks somebody's connection.
     pub fn cut(&self, person: &Person) {
-        self.server.transport.close(person.flow);
+        let flow = person.flow.expect("the person is on a stream of ours");
+        self.server.transport.close(flow);
     }
 
     /// A peer that speaks raw bytes.
@@ -97,10 +110,33 @@ impl Deployment {
         Peer::new(self.connect().0)
     }
 
+    /// How to reach the server's listener for `transport`.
+    pub fn address(&self, transport: Transport) -> ServerAddress {
+        let listener = self.server.bound.iter().find(|bound| bound.transport == transport);
+        let address = listener.expect("this deployment listens").address;
+        let trusted = self.server.certificate.as_deref().filter(|_| transport == Transport::Tls);
+        let tls = trusted.map(|certificate| {
+            let connector = connector_for(certificate).expect("the server has made its certificate");
+            (format!("sip.{DOMAIN}"), connector)
+        });
+        ServerAddress { transport, address, tls }
+    }
+
+    /// Somebody who signs on over a socket.
+    pub async fn sign_on_over(&self, transport: Transport, name: &str) -> Person {
+        let address = self.address(transport);
+        let client = RunningClient::start(user(name), name.into(), None, &address, self.server.clock).await;
+        let mut person = Person::new(user(name), client.expect("the server can be reached"), None);
+        person.signs_on().await;
+        person
+    }
+
     /// Somebody's program, not signed on yet.
     pub fn person(&self, name: &str, password: Option<&str>) -> Person {
         let (stream, flow) = self.connect();
-        Person::new(user(name), password.map(Secret::from), stream, flow, self.server.clock)
+        let password = password.map(Secret::from);
+        let client = RunningClient::on_stream(user(name), name.into(), password, stream, self.server.clock);
+        Person::new(user(name), client, Some(flow))
     }
 
     /// Somebody who has signed on.
@@ -114,6 +150,13 @@ impl Deployment {
     pub fn trace(&self, conference: &ConferenceUri) -> Vec<FlowRecord> {
         self.server.flows.records(conference.id.as_str()).map(|(records, _)| records).unwrap_or_default()
     }
+}
+
+fn config(auth: Vec<AuthScheme>) -> Config {
+    let mut config = Config { domain: DOMAIN.into(), auth, ..Config::default() };
+    config.front_end.listen = Vec::new();
+    config.front_end.host = format!("sip.{DOMAIN}");
+    config
 }
 
 /// The address of somebody in [`DOMAIN`].

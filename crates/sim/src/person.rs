@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_client::{
-    Command, Ending, NewConference, Observation, Outcome, Participant, Refusal, RosterChange, Secret,
-    Undertaking,
+    Command, Ending, NewConference, Observation, Outcome, Participant, Refusal, RosterChange, Undertaking,
 };
 use confab_schema::{
     conference_info::{AdmissionPolicy, Role},
     uri::{ConferenceUri, McuType, UserUri},
 };
-use confab_server::{client_host::RunningClient, clock::Clock};
+use confab_server::client_host::RunningClient;
 use confab_sip::Flow;
-use tokio::{io::DuplexStream, time::timeout};
+use tokio::time::timeout;
 
 /// How long anything may take, in virtual time; more than any of SIP's timers.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -22,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Person {
     /// The address.
     pub user: UserUri,
-    /// What the server calls the connection.
-    pub(crate) flow: Flow,
+    /// What the server calls the connection, if it is no socket.
+    pub(crate) flow: Option<Flow>,
     client: RunningClient,
     /// What was seen and nobody has asked for yet, in order.
     unread: Vec<Observation>,
@@ -74,15 +73,7 @@ impl Picture {
 }
 
 impl Person {
-    pub(crate) fn new(
-        user: UserUri,
-        password: Option<Secret>,
-        stream: DuplexStream,
-        flow: Flow,
-        clock: Clock,
-    ) -> Person {
-        let display_name = user.user().to_owned();
-        let client = RunningClient::on_stream(user.clone(), display_name, password, stream, clock);
+    pub(crate) fn new(user: UserUri, client: RunningClient, flow: Option<Flow>) -> Person {
         Person { user, flow, client, unread: Vec::new(), picture: Picture::default() }
     }
 
