@@ -321,7 +321,7 @@ impl FrontEnd {
                 TransactionOutput::Request { key, flow, request } => {
                     self.arrived(now, Arrival { key, flow, request }, out);
                 }
-                TransactionOutput::Ack { flow, request } => self.acknowledged(now, flow, request, out),
+                TransactionOutput::Ack { flow, request } => self.acknowledged(flow, request, out),
                 TransactionOutput::Cancelled { key } => self.cancelled(now, &key, out),
                 TransactionOutput::Response { key, response } => self.answered(now, &key, response, out),
                 TransactionOutput::StrayResponse { response, .. } => self.stray(response, out),

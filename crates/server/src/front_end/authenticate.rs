@@ -43,8 +43,9 @@ impl FrontEnd {
             let sender = Sender { user: claimed, identity: Identity::Enterprise, display_name };
             return self.route(now, arrival, sender, out);
         }
-        // Between datagrams nothing is proved but by the token that we gave this very flow.
-        if self.token_flows(request).is_some_and(|flows| flows.contains(flow)) {
+        // Between datagrams nothing is proved but by the token that we gave this very flow, for this
+        // dialog and this sender.
+        if self.other_end(*flow, request).is_some() {
             let display_name = claimed.user().to_owned();
             let sender = Sender { user: claimed, identity: Identity::Enterprise, display_name };
             return self.route(now, arrival, sender, out);

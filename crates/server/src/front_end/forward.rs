@@ -147,7 +147,7 @@ impl FrontEnd {
         let ours = |request: &Request| {
             let routes = request.headers.routes().unwrap_or_default();
             routes.first().is_some_and(|route| {
-                state(route).is_some_and(|token| self.tokens.read(token).is_some())
+                state(route).is_some_and(|token| self.tokens.is_ours(token, request))
                     || self.addresses.is_ours(&route.uri)
             })
         };
@@ -159,7 +159,7 @@ impl FrontEnd {
     /// Keeps us in the dialog. Between two transports each side is told the address it can reach
     /// (RFC 5658).
     fn record_route(&self, request: &mut Request, from: Flow, to: Flow) {
-        let token = self.tokens.issue(from, to);
+        let token = self.tokens.issue(from, to, request);
         let mut sides = vec![from.transport, to.transport];
         sides.retain(|side| *side != Transport::Inproc);
         sides.dedup();
@@ -171,19 +171,10 @@ impl FrontEnd {
     }
 
     /// The ACK of a 2xx goes along its dialog without a transaction.
-    pub(super) fn acknowledged(
-        &mut self,
-        now: Time,
-        flow: Flow,
-        mut request: Request,
-        out: &mut Vec<Action>,
-    ) {
-        let next = self.other_end(flow, &request).or_else(|| {
-            let targets = self.users.lookup(now, &request.uri);
-            targets.first().map(|binding| binding.flow)
-        });
-        // An ACK for a Focus needs no further way.
-        let Some(next) = next else { return };
+    pub(super) fn acknowledged(&mut self, flow: Flow, mut request: Request, out: &mut Vec<Action>) {
+        // An ACK cannot be challenged, so it goes nowhere but where our token leads; one for a Focus
+        // needs no further way.
+        let Some(next) = self.other_end(flow, &request) else { return };
         self.strip(&mut request, None);
         let sent_by = self.addresses.sent_by(next.transport).to_owned();
         let Ok(mut via) = Via::new(next.transport.via_name(), &sent_by) else { return };

@@ -49,12 +49,6 @@ impl FrontEnd {
         (!unknown.is_empty()).then(refusal)
     }
 
-    /// The two flows that the topmost Route names, if we wrote it.
-    pub(super) fn token_flows(&self, request: &Request) -> Option<[Flow; 2]> {
-        let routes = request.headers.routes().ok()?;
-        self.tokens.read(state(routes.first()?)?)
-    }
-
     /// Routes a request whose sender is known.
     pub(super) fn route(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
         let Arrival { key, flow, request } = &arrival;
@@ -85,14 +79,10 @@ impl FrontEnd {
         self.fork(now, arrival, targets, out);
     }
 
-    /// The flow at the other end of the dialog whose token the request carries.
+    /// The flow at the other end of the dialog whose token the request's topmost Route carries.
     pub(super) fn other_end(&self, flow: Flow, request: &Request) -> Option<Flow> {
-        let [one, other] = self.token_flows(request)?;
-        match flow {
-            flow if flow == one => Some(other),
-            flow if flow == other => Some(one),
-            _ => None,
-        }
+        let routes = request.headers.routes().ok()?;
+        self.tokens.other_end(state(routes.first()?)?, flow, request)
     }
 
     fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
