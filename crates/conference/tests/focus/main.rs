@@ -10,7 +10,6 @@ mod media;
 mod model;
 mod refusals;
 mod snapshot;
-mod snapshot_format;
 mod stage;
 mod telling;
 mod watcher;

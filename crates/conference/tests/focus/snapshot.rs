@@ -10,7 +10,15 @@ use confab_schema::{
     uri::McuType,
 };
 
-use crate::{answers::*, snapshot_format, stage::*};
+use crate::{answers::*, stage::*};
+
+fn written(focus: &Focus) -> String {
+    serde_json::to_string(focus).unwrap()
+}
+
+fn read(snapshot: &str) -> Focus {
+    serde_json::from_str(snapshot).unwrap()
+}
 
 /// A meeting with something under way in every corner of the Focus.
 fn meeting() -> Stage {
@@ -35,9 +43,9 @@ fn meeting() -> Stage {
 #[test]
 fn it_reads_back_as_it_was_written() {
     let stage = meeting();
-    let bytes = snapshot_format::write(&stage.focus);
-    let focus: Focus = snapshot_format::read(&bytes);
-    assert_eq!(snapshot_format::write(&focus), bytes);
+    let bytes = written(&stage.focus);
+    let focus: Focus = read(&bytes);
+    assert_eq!(written(&focus), bytes);
     assert_eq!(focus.record(), stage.focus.record());
     assert_eq!(focus.deadline(), stage.focus.deadline());
 }
@@ -47,7 +55,7 @@ fn it_goes_on_as_it_would_have() {
     let go_on = |restore: bool| -> Vec<Action> {
         let mut stage = meeting();
         if restore {
-            stage.focus = snapshot_format::read(&snapshot_format::write(&stage.focus));
+            stage.focus = read(&written(&stage.focus));
         }
         // A snapshot holds no entropy: it is seeded anew.
         stage.focus.seed(Entropy::from_seed([2; 32]));
@@ -77,7 +85,7 @@ fn one_that_waits_for_its_server_waits_on() {
     let invite = stage.invite("ann");
     stage.hear(Event::McuUnavailable { media: McuType::Chat });
     stage.look();
-    stage.focus = snapshot_format::read(&snapshot_format::write(&stage.focus));
+    stage.focus = read(&written(&stage.focus));
     stage.focus.seed(Entropy::from_seed([3; 32]));
     stage.wait(Duration::from_secs(2));
     assert_eq!(stage.look(), [Action::RequestMcu { media: McuType::Chat }]);
