@@ -12,7 +12,7 @@ use confab_schema::{
     uri::{ConferenceUri, McuType, UserUri},
 };
 use confab_sip::Transport;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
 
 use super::user::read_password;
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// How long signing in or creating may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines that may be typed before they are dealt with.
+const TYPED_AHEAD: usize = 64;
 
 /// What to call, and as whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -104,11 +106,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Between the keyboard and the conference.
 async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = typed_lines();
     let mut leaving = false;
     loop {
         tokio::select! {
-            line = lines.next_line(), if !leaving => match line.context("the input cannot be read")? {
+            line = lines.recv(), if !leaving => match line {
                 Some(line) => match command(line.trim()) {
                     Ok(Some(wanted)) => {
                         leaving = matches!(wanted, Command::Leave);
@@ -132,6 +134,20 @@ async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
             },
         }
     }
+}
+
+/// The lines of standard input, read by a thread of its own: one that waits for a line must not keep
+/// the program from ending.
+fn typed_lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(TYPED_AHEAD);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// What a typed line asks for; `None` for an empty one.
