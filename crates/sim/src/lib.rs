@@ -1,6 +1,7 @@
-//! The simulation: whole deployments on a virtual clock and the people in them. Development only;
-//! what is asked of the product stands in `tests`.
+//! The simulation: whole deployments on a virtual clock, the people in them, and fuzz targets as
+//! plain functions of bytes. Development only; what is asked of the product stands in `tests`.
 
 pub mod deployment;
+pub mod fuzz;
 pub mod peer;
 pub mod person;
