@@ -164,7 +164,7 @@ async fn step_5_focus_asks_the_conferencing_server_factory(story: &mut Story) {
 
 async fn step_6_factory_provisions_a_conferencing_server(story: &mut Story) {
     story.finds(6, (Component::McuFactory, Component::ImMcu), "MCUInfra", "addConference chat");
-    let url = "http://immcu.inproc/LiveServer/IMMCU";
+    let url = "http://immcu.inproc/LiveServer/IMMCU/…";
     let found = story.finds(6, (Component::McuFactory, Component::Focus), "S4", url);
     assert_eq!(found.note.summary, url, "the secret part of the URL is not in the trace");
 }
