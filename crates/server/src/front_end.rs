@@ -326,12 +326,17 @@ impl FrontEnd {
                 TransactionOutput::Response { key, response } => self.answered(now, &key, response, out),
                 TransactionOutput::StrayResponse { response, .. } => self.stray(response, out),
                 TransactionOutput::Failed { key, reason } => self.unanswered(now, &key, reason, out),
-                TransactionOutput::ServerFailed { key, .. } => {
-                    if let Some(conference) = self.focus_invites.conferences.remove(&key) {
-                        tell(conference, focus_host::Event::NotAcknowledged { key }, out);
-                    }
-                }
+                TransactionOutput::ServerFailed { key, .. } => self.abandoned(now, key, out),
             }
+        }
+    }
+
+    /// The sender of a request is gone, or never acknowledged the answer to his INVITE.
+    fn abandoned(&mut self, now: Time, key: ServerKey, out: &mut Vec<Action>) {
+        self.mcu_invites.remove(&key);
+        self.cancel_forward(now, &key, out);
+        if let Some(conference) = self.focus_invites.conferences.remove(&key) {
+            tell(conference, focus_host::Event::NotAcknowledged { key }, out);
         }
     }
 

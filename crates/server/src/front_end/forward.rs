@@ -98,6 +98,8 @@ impl FrontEnd {
         self.strip(&mut copy, asserted);
         let in_dialog = copy.headers.to().is_ok_and(|to| to.tag().is_some());
         let begins = !in_dialog && matches!(copy.method, Method::Invite | Method::Subscribe);
+        // Nothing comes back for a BENOTIFY, so nothing waits for it.
+        let answered = copy.method != Method::Benotify;
         let mut forward = Forward::new(request);
         let mut outputs = Vec::new();
         let mut branches = Vec::new();
@@ -111,11 +113,15 @@ impl FrontEnd {
             }
             let sent_by = self.addresses.sent_by(next.transport).to_owned();
             let client = self.transactions.request(now, next, &sent_by, branch, &mut outputs);
-            forward.add(now, client.clone());
-            self.sent.insert(client.clone(), Sent::Forwarded(key.clone()));
-            branches.push(client);
+            if answered {
+                forward.add(now, client.clone());
+                self.sent.insert(client.clone(), Sent::Forwarded(key.clone()));
+                branches.push(client);
+            }
         }
-        self.forwards.insert(key, Context { forward, upstream: flow, deadline: None, branches });
+        if answered {
+            self.forwards.insert(key, Context { forward, upstream: flow, deadline: None, branches });
+        }
         self.work(now, outputs, out);
     }
 
