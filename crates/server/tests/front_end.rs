@@ -1,0 +1,16 @@
+//! The front end as a machine: messages and look-ups in, messages and errands out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "front_end/calls.rs"]
+mod calls;
+#[path = "front_end/desk.rs"]
+mod desk;
+#[path = "front_end/limits.rs"]
+mod limits;
+#[path = "front_end/media.rs"]
+mod media;
+#[path = "front_end/proof.rs"]
+mod proof;
+#[path = "front_end/routing.rs"]
+mod routing;
