@@ -28,12 +28,12 @@ const SHELLS: [&str; 2] = ["server", "store"];
 
 /// Crates that only those may reach which are named with it, over whatever way.
 const HEAVY: [(&str, &[&str]); 8] = [
-    ("aws-lc-rs", &["server"]),
+    ("aws-lc-rs", &["server", "store"]),
     ("hickory-resolver", &["server"]),
     ("hyper", &["server"]),
     ("libsqlite3-sys", &["server", "store"]),
     ("mio", &["server", "store"]),
-    ("rustls", &["server"]),
+    ("rustls", &["server", "store"]),
     ("sqlx-core", &["server", "store"]),
     ("tokio", &["server", "store"]),
 ];
