@@ -333,15 +333,16 @@ impl FocusHost {
     }
 
     fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
-        let gone: Vec<JoinId> =
-            self.joins.iter().filter(|(_, joined)| joined.flow == flow).map(|(id, _)| *id).collect();
-        for join in gone {
-            self.lost(now, join, out);
-        }
+        // Subscriptions first: who has left would be told so where nobody listens.
         let gone: Vec<SubscriptionId> =
             self.subscriptions.iter().filter(|(_, sub)| sub.flow == flow).map(|(id, _)| *id).collect();
         for subscription in gone {
             self.drop_subscription(now, subscription, out);
+        }
+        let gone: Vec<JoinId> =
+            self.joins.iter().filter(|(_, joined)| joined.flow == flow).map(|(id, _)| *id).collect();
+        for join in gone {
+            self.lost(now, join, out);
         }
     }
 

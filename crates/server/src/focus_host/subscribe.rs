@@ -133,11 +133,19 @@ impl FocusHost {
         let Acceptance { response, notify } =
             subscription.accept_response(now, &request, CONFERENCE_INFO, document);
         let over = subscription.is_over(now);
+        let unanswered = subscribed.unanswered;
         self.subscription_of.insert(subscription.dialog().id(), id);
         self.expiries.insert((subscription.expires_at(), id));
         out.push(Action::Respond { key, response });
-        if let Some(request) = notify {
-            self.send_notify(id, request, out);
+        match notify {
+            // He has not answered the last one yet; this one, or what then is, follows when he has.
+            Some(_) if unanswered && over => {
+                self.end_subscription(id, EndReason::Timeout, out);
+                return self.tell(now, focus::Event::Unsubscribed { subscription: id }, out);
+            }
+            Some(_) if unanswered => subscribed.behind = true,
+            Some(request) => self.send_notify(id, request, out),
+            None => {}
         }
         if over {
             self.drop_subscription(now, id, out);
@@ -212,14 +220,16 @@ impl FocusHost {
     ) {
         let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
         subscribed.unanswered = false;
+        // One that has run out or was ended by its client still gets its last word.
+        let was_over = subscribed.subscription.is_over(now);
         subscribed.subscription.notify_answered(status);
+        let is_over = subscribed.subscription.is_over(now);
         let behind = std::mem::take(&mut subscribed.behind);
-        if subscribed.subscription.is_over(now) {
-            self.drop_subscription(now, id, out);
-        } else if let Some(reason) = subscribed.ending {
-            self.terminate(id, reason, out);
-        } else if behind {
-            self.tell(now, focus::Event::Behind { subscription: id }, out);
+        match subscribed.ending {
+            Some(reason) if was_over || !is_over => self.terminate(id, reason, out),
+            _ if is_over => self.drop_subscription(now, id, out),
+            _ if behind => self.tell(now, focus::Event::Behind { subscription: id }, out),
+            _ => {}
         }
     }
 
