@@ -5,6 +5,7 @@
 //! [`Event::Command`], and answers as the [`Action`]s say.
 
 mod command;
+mod handover;
 mod join;
 mod lifecycle;
 mod mcu_session;
@@ -149,6 +150,11 @@ pub enum Event {
         /// The command's request ID.
         request_id: u32,
     },
+    /// The MCU of a medium does not live any more; the factory noticed.
+    McuLost {
+        /// Which medium.
+        media: McuType,
+    },
     /// Step 8: an MCU says who is on it now.
     McuNotified {
         /// Which MCU.
@@ -255,6 +261,13 @@ pub enum Action {
     ForwardInvite {
         /// The INVITE.
         invite: InviteId,
+        /// The MCU's own SIP URI.
+        server_uri: String,
+    },
+    /// Step 8: sessions on this medium go on with another MCU, at this SIP URI.
+    MoveMcu {
+        /// Which medium.
+        media: McuType,
         /// The MCU's own SIP URI.
         server_uri: String,
     },
@@ -385,6 +398,7 @@ impl Machine for Focus {
             Event::McuUnreachable { media, request_id } => {
                 self.mcu_unreachable(now, media, request_id, out);
             }
+            Event::McuLost { media } => self.mcu_lost(now, media, out),
             Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
             Event::StoreFailed => self.store_failed(out),
             Event::EndRequested => self.end(now, out),
@@ -404,11 +418,12 @@ impl Machine for Focus {
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
         self.settle(now);
-        if self.changes.deadline().is_some_and(|at| at <= now) {
-            self.send_changes(now, out);
-        }
         if self.mcus.deadline().is_some_and(|at| at <= now) {
             self.mcu_timeout(now, out);
+        }
+        // What the other timers changed is told at once.
+        if self.changes.deadline().is_some_and(|at| at <= now) {
+            self.send_changes(now, out);
         }
         if self.empty_deadline().is_some_and(|at| at <= now) {
             self.end(now, out);

@@ -4,6 +4,7 @@
 mod command;
 mod content;
 mod dial_out;
+mod handover;
 mod notify;
 mod relay;
 mod roster;

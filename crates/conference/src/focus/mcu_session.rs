@@ -12,14 +12,14 @@ use confab_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Action, CommandId, Focus, InviteId};
+use super::{Action, CommandId, Focus, InviteId, handover::Handovers};
 use crate::{
     policy::{self, Permission, Right},
     reason::Reason,
 };
 
 /// How long an INVITE waits for its conferencing server to come up (the 30 s of UCMA).
-const MCU_WAIT: Duration = Duration::from_secs(30);
+pub(super) const MCU_WAIT: Duration = Duration::from_secs(30);
 /// How soon the factory is asked again after it found no server; doubled each time up to the last.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(30);
@@ -28,6 +28,7 @@ const RETRY_LAST: Duration = Duration::from_secs(30);
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct McuSessions {
     mcus: BTreeMap<McuType, Mcu>,
+    handovers: Handovers,
     waiting: Vec<Waiting>,
     outstanding: BTreeMap<u32, Outstanding>,
     last_request_id: u32,
@@ -62,11 +63,13 @@ struct Outstanding {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// An INVITE is forwarded when the MCU has taken the person.
-    Invite(InviteId),
+    Invite(InviteId, UserUri),
     /// A participant's command is finished when the MCUs have done it.
     Command(CommandId),
     /// As `Command`; this person is dropped from the roster if the call does not come about.
     Call(CommandId, UserUri),
+    /// This endpoint of this person goes on with the successor of an MCU that was lost.
+    Handover(UserUri, String),
     /// Nobody waits for it.
     Nothing,
 }
@@ -75,6 +78,7 @@ impl McuSessions {
     pub(super) fn new(media: &[McuType]) -> McuSessions {
         McuSessions {
             mcus: media.iter().map(|media| (*media, Mcu::Unassigned)).collect(),
+            handovers: Handovers::default(),
             waiting: Vec::new(),
             outstanding: BTreeMap::new(),
             last_request_id: 0,
@@ -106,8 +110,8 @@ impl McuSessions {
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.invite);
         let asked = std::mem::take(&mut self.outstanding).into_values();
         waiting.chain(asked.filter_map(|outstanding| match outstanding.purpose {
-            Purpose::Invite(invite) => Some(invite),
-            Purpose::Command(_) | Purpose::Call(..) | Purpose::Nothing => None,
+            Purpose::Invite(invite, _) => Some(invite),
+            Purpose::Command(_) | Purpose::Call(..) | Purpose::Handover(..) | Purpose::Nothing => None,
         }))
     }
 
@@ -116,7 +120,8 @@ impl McuSessions {
             Mcu::Retrying { at, .. } => Some(*at),
             _ => None,
         });
-        retries.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+        let waits = self.waiting.iter().map(|waiting| waiting.until);
+        retries.chain(waits).chain(self.handovers.deadline()).min()
     }
 
     /// Forgets commands whose sending was held back and then dropped.
@@ -124,6 +129,28 @@ impl McuSessions {
         for id in request_ids {
             self.outstanding.remove(&id);
         }
+    }
+
+    /// What is told as there: an MCU that is ready, or whose successor is on its way.
+    pub(super) fn shown(&self) -> impl Iterator<Item = McuType> {
+        let moving = self.handovers.moving().filter(|media| self.control_url(*media).is_none());
+        self.ready().chain(moving)
+    }
+
+    pub(super) fn handovers(&mut self) -> &mut Handovers {
+        &mut self.handovers
+    }
+
+    /// Forgets an MCU that was ready, and returns what it had not answered.
+    pub(super) fn take_lost(&mut self, media: McuType) -> Option<Vec<(u32, Purpose)>> {
+        let mcu = self.mcus.get_mut(&media).filter(|mcu| matches!(mcu, Mcu::Ready { .. }))?;
+        *mcu = Mcu::Unassigned;
+        let unanswered = self.outstanding.extract_if(.., |_, outstanding| outstanding.media == media);
+        Some(unanswered.map(|(id, outstanding)| (id, outstanding.purpose)).collect())
+    }
+
+    pub(super) fn wait(&mut self, now: Time, invite: InviteId, user: UserUri, media: McuType) {
+        self.waiting.push(Waiting { invite, user, media, until: now + MCU_WAIT });
     }
 
     fn next_request_id(&mut self) -> u32 {
@@ -155,6 +182,7 @@ impl Focus {
         }
         self.mcus.mcus.insert(media, Mcu::Ready { control_url });
         self.changes.view(now);
+        self.hand_over(now, media, out);
         if self.record.locked {
             // It was provisioned without a word of the lock.
             let command = Command::ModifyConferenceLock { keys: self.keys(), locked: true };
@@ -190,6 +218,7 @@ impl Focus {
         for waiting in late {
             out.push(Action::RefuseInvite { invite: waiting.invite, reason: Reason::McuUnavailable });
         }
+        self.give_up_handovers(now, out);
         let due =
             self.mcus.mcus.iter().filter(|(_, mcu)| matches!(mcu, Mcu::Retrying { at, .. } if *at <= now));
         for media in due.map(|(media, _)| *media).collect::<Vec<_>>() {
@@ -210,12 +239,7 @@ impl Focus {
             Ok(()) if self.mcus.control_url(mcu.media).is_some() => {
                 self.add_invited(invite, user, mcu.media, out);
             }
-            Ok(()) => self.mcus.waiting.push(Waiting {
-                invite,
-                user: user.clone(),
-                media: mcu.media,
-                until: now + MCU_WAIT,
-            }),
+            Ok(()) => self.mcus.wait(now, invite, user.clone(), mcu.media),
         }
     }
 
@@ -246,7 +270,7 @@ impl Focus {
             keys: self.keys(),
             user: person,
         });
-        self.command_mcu(media, command, Purpose::Invite(invite), out);
+        self.command_mcu(media, command, Purpose::Invite(invite, user.clone()), out);
     }
 
     /// Sends a command to a medium's MCU, if it is ready, and returns the command's request ID.
@@ -316,7 +340,7 @@ impl Focus {
         let Some(outstanding) = self.mcus.outstanding.remove(&request_id) else { return };
         let done = response.code == Code::Success;
         match outstanding.purpose {
-            Purpose::Invite(invite) => match server_uri(&response) {
+            Purpose::Invite(invite, _) => match server_uri(&response) {
                 Some(server_uri) if done => out.push(Action::ForwardInvite { invite, server_uri }),
                 _ => out.push(Action::RefuseInvite { invite, reason: Reason::McuUnavailable }),
             },
@@ -326,6 +350,10 @@ impl Focus {
                 if !done && self.roster.is_gone(&user) {
                     self.remove_person(now, &user, None, out);
                 }
+            }
+            Purpose::Handover(user, endpoint) => {
+                let server_uri = server_uri(&response).filter(|_| done);
+                self.handed_over(now, media, &user, &endpoint, server_uri, out);
             }
             Purpose::Nothing => {}
         }
@@ -338,16 +366,9 @@ impl Focus {
         request_id: u32,
         out: &mut Vec<Action>,
     ) {
+        // An MCU that does not answer its control link is of no more use to this conference.
         if self.mcus.outstanding.get(&request_id).is_some_and(|outstanding| outstanding.media == media) {
-            let response = cccp::Response {
-                request_id,
-                from: self.record.uri.mcu(media).to_string(),
-                to: self.record.uri.to_string(),
-                code: Code::Failure,
-                reason: Some(Reason::McuUnavailable.c3p_token().into()),
-                results: Vec::new(),
-            };
-            self.mcu_answered(now, media, response, out);
+            self.mcu_lost(now, media, out);
         }
     }
 
@@ -369,6 +390,7 @@ impl Focus {
                 // Clients tell the media apart by it.
                 leg.session_type.get_or_insert_with(|| media.as_str().into());
             }
+            self.mcus.handovers.keep(media, &uri, &mut legs);
             let present = !legs.is_empty();
             if self.roster.set_legs(&uri, media, legs) {
                 self.changes.user(now, &uri);

@@ -16,7 +16,7 @@ use confab_schema::{
         ConfUri, ConferenceInfo, ConferenceView, Description, EntityMedia, EntityView, Organizer, State,
         User, Users, View,
     },
-    uri::UserUri,
+    uri::{McuType, UserUri},
 };
 use serde::{Deserialize, Serialize};
 
@@ -202,13 +202,23 @@ impl Focus {
             locked,
             ..EntityView::default()
         }];
-        entity_views.extend(self.mcus.ready().map(|media| EntityView {
+        entity_views.extend(self.mcus.shown().map(|media| EntityView {
             entity: self.record.uri.mcu(media).to_string(),
             state: State::Full,
             locked,
             media: vec![EntityMedia::new(media.as_str())],
             ..EntityView::default()
         }));
+        if state == State::Partial {
+            // What is only left out of a change is still there for whoever reads it.
+            let shown: Vec<McuType> = self.mcus.shown().collect();
+            let gone = self.record.media.iter().filter(|media| !shown.contains(media));
+            entity_views.extend(gone.map(|media| EntityView {
+                entity: self.record.uri.mcu(*media).to_string(),
+                state: State::Deleted,
+                ..EntityView::default()
+            }));
+        }
         ConferenceView { state, entity_views }
     }
 }

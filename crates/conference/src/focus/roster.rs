@@ -126,6 +126,22 @@ impl Roster {
         true
     }
 
+    /// Everybody's endpoints on one conferencing server, as it last described them.
+    pub(super) fn legs_on(&self, media: McuType) -> Vec<(UserUri, Vec<Endpoint>)> {
+        let people = self.people.iter();
+        people.filter_map(|(user, person)| Some((user.clone(), person.legs.get(&media)?.clone()))).collect()
+    }
+
+    /// Forgets one endpoint on one conferencing server.
+    pub(super) fn remove_leg(&mut self, user: &UserUri, media: McuType, endpoint: &str) {
+        let Some(person) = self.people.get_mut(user) else { return };
+        let Some(legs) = person.legs.get_mut(&media) else { return };
+        legs.retain(|leg| leg.entity != endpoint);
+        if legs.is_empty() {
+            person.legs.remove(&media);
+        }
+    }
+
     /// Whether nothing keeps this person in: no endpoint at the Focus nor at any server.
     pub(super) fn is_gone(&self, user: &UserUri) -> bool {
         self.people.get(user).is_none_or(|person| person.joins.is_empty() && person.legs.is_empty())

@@ -58,6 +58,9 @@ impl Traced for Event {
             Event::McuUnreachable { media, .. } => {
                 FlowNote::new(7, mcu(*media), Focus, "does not answer on the control link")
             }
+            Event::McuLost { media } => {
+                FlowNote::new(7, McuFactory, Focus, format!("the server for {} is lost", media.as_str()))
+            }
             Event::McuNotified { media, document } => {
                 let people = document.users.as_ref().map_or(0, |users| users.users.len());
                 FlowNote::new(8, mcu(*media), Focus, format!("conference-info: {people} changed"))
@@ -108,6 +111,7 @@ impl Traced for Action {
                 FlowNote::new(7, Focus, mcu(*media), command(request))
             }
             Action::ForwardInvite { .. } => FlowNote::new(8, Focus, ImMcu, "INVITE forwarded"),
+            Action::MoveMcu { media, .. } => FlowNote::new(8, Focus, mcu(*media), "sessions go on here"),
             Action::RefuseInvite { reason, .. } => {
                 FlowNote::new(8, Focus, Client, format!("refuse: {}", reason.sentence()))
             }

@@ -105,17 +105,88 @@ fn an_invite_is_refused_when_the_server_will_not_have_it() {
     stage.mcu_fails(&add, "otherFailure");
     assert_eq!(invite_refused(&stage.look(), declined), Some(Reason::McuUnavailable));
 
-    let unreachable = stage.invite("ann");
-    let request_id = mcu_command(&stage.look()).request_id;
-    stage.hear(Event::McuUnreachable { media: McuType::AudioVideo, request_id });
-    assert!(stage.look().is_empty(), "that is another server's");
-    stage.hear(Event::McuUnreachable { media: McuType::Chat, request_id });
-    assert_eq!(invite_refused(&stage.look(), unreachable), Some(Reason::McuUnavailable));
-
     let nowhere = stage.invite("ann");
     let add = mcu_command(&stage.look());
     stage.mcu_answers(Response::new(&add, Code::Success, ResultBody::Empty));
     assert_eq!(invite_refused(&stage.look(), nowhere), Some(Reason::McuUnavailable));
+}
+
+/// Ann and Bob chat on a server that told what its successor needs to know of Ann only.
+fn chatting() -> Stage {
+    let mut stage = Stage::new();
+    for name in ["ann", "bob"] {
+        stage.join(name);
+    }
+    stage.mcu_ready();
+    let mut users = Vec::new();
+    for (name, handover) in [("ann", Some("ann's session")), ("bob", None)] {
+        let mut user = User::new(format!("sip:{name}@example.test"));
+        let mut leg = Endpoint::new(format!("{{{name}}}"));
+        leg.status = Some(EndpointStatus::Connected);
+        leg.handover = handover.map(str::to_owned);
+        user.endpoints = vec![leg];
+        users.push(user);
+    }
+    let mut document = ConferenceInfo::partial(CONFERENCE, 1);
+    document.users = Some(Users { state: State::Partial, users });
+    stage.hear(Event::McuNotified { media: McuType::Chat, document: Box::new(document) });
+    stage.settle();
+    stage.look();
+    stage
+}
+
+fn chat_legs(stage: &mut Stage, name: &str) -> usize {
+    let people = stage.full_document("ann").users.unwrap().users;
+    let user = people.into_iter().find(|user| user.entity == format!("sip:{name}@example.test")).unwrap();
+    assert!(user.endpoints.iter().all(|endpoint| endpoint.handover.is_none()), "between servers only");
+    user.endpoints.iter().filter(|endpoint| endpoint.session_type.as_deref() == Some("chat")).count()
+}
+
+#[test]
+fn a_lost_server_is_replaced_and_sessions_go_on() {
+    let mut stage = chatting();
+    assert_eq!((chat_legs(&mut stage, "ann"), chat_legs(&mut stage, "bob")), (1, 1));
+    let waiting = stage.invite("bob");
+    let request_id = mcu_command(&stage.look()).request_id;
+    stage.hear(Event::McuUnreachable { media: McuType::AudioVideo, request_id });
+    assert!(stage.look().is_empty(), "that is another server's");
+    stage.hear(Event::McuUnreachable { media: McuType::Chat, request_id });
+    assert_eq!(stage.look(), [REQUEST], "another is asked for, and nobody is told yet");
+    assert_eq!(chat_legs(&mut stage, "bob"), 1, "nothing has changed for anybody");
+
+    stage.hear(Event::McuReady { media: McuType::Chat, control_url: "http://next.test/".into() });
+    let commands = mcu_commands(&stage.look());
+    let handed: Vec<_> = commands
+        .iter()
+        .filter_map(|request| match &request.commands[0] {
+            Command::AddUser(add) => add.user.endpoints[0].handover.clone(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(handed, ["ann's session"]);
+    assert_eq!(chat_legs(&mut stage, "bob"), 0, "nobody can go on with his session");
+    stage.mcu_succeeds(&commands[0]);
+    let moved =
+        |action: &Action| matches!(action, Action::MoveMcu { server_uri, .. } if server_uri == SERVER_URI);
+    assert!(stage.look().iter().any(moved));
+    assert_eq!(chat_legs(&mut stage, "ann"), 1);
+    stage.mcu_succeeds(&commands[1]);
+    let forwarded =
+        |action: &Action| matches!(action, Action::ForwardInvite { invite, .. } if *invite == waiting);
+    assert!(stage.look().iter().any(forwarded), "who came meanwhile is let in");
+}
+
+#[test]
+fn without_a_successor_everybody_leaves_the_medium_in_the_end() {
+    let mut stage = chatting();
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    assert_eq!(stage.look(), [REQUEST], "it is lost once");
+    stage.hear(Event::McuUnavailable { media: McuType::Chat });
+    stage.wait(Duration::from_secs(29));
+    assert_eq!(chat_legs(&mut stage, "ann"), 1);
+    stage.wait(Duration::from_secs(2));
+    assert_eq!((chat_legs(&mut stage, "ann"), chat_legs(&mut stage, "bob")), (0, 0));
 }
 
 #[test]

@@ -32,6 +32,10 @@ impl Watcher {
         }
         for view in document.view.into_iter().flat_map(|view| view.entity_views) {
             let known = &mut self.known.view.as_mut().expect("the full document has it").entity_views;
+            if view.state == State::Deleted {
+                known.retain(|other| other.entity != view.entity);
+                continue;
+            }
             known.retain(|other| other.entity != view.entity);
             known.push(view);
             known.sort_by(|one, other| one.entity.cmp(&other.entity));

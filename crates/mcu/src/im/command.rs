@@ -114,14 +114,12 @@ impl ImConference {
                     self.remove_leg(leg, None, out);
                 }
                 let until = now + INVITE_WAIT;
-                let leg = self.add_leg(
-                    user,
-                    &add.user,
-                    endpoint,
-                    JoiningMethod::DialedIn,
-                    LegState::Expected { until },
-                )?;
-                self.timers.insert((until, Timer::Leg(leg)));
+                let state = ImConference::first_state(endpoint, until);
+                let is_expected = matches!(state, LegState::Expected { .. });
+                let leg = self.add_leg(user, &add.user, endpoint, JoiningMethod::DialedIn, state)?;
+                if is_expected {
+                    self.timers.insert((until, Timer::Leg(leg)));
+                }
             }
         }
         self.roster.add_person(user, &add.user);
@@ -164,7 +162,8 @@ impl ImConference {
     ) -> ResultBody {
         let mut user = User::new(add.user.entity.clone());
         user.roles.clone_from(&add.user.roles);
-        let mut endpoint = Endpoint { joining_method: Some(joining_method), ..endpoint.clone() };
+        let mut endpoint =
+            Endpoint { joining_method: Some(joining_method), handover: None, ..endpoint.clone() };
         endpoint.media.clear();
         user.endpoints = vec![endpoint];
         let connection_info = match joining_method {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use confab_sip::{Request, Sdp, Text, multipart};
+use serde::{Deserialize, Serialize};
 
 /// What the MCU takes in messages, as its session description says.
 pub(super) const ACCEPT_TYPES: [&str; 5] =
@@ -20,7 +21,8 @@ const TYPING_BYTES: usize = 4 << 10;
 const MAX_ACCEPT_TYPES: usize = 32;
 
 /// The media types one participant takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Accepts(Vec<String>);
 
 /// A body and its Content-Type, word for word as its author wrote them.

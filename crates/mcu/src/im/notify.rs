@@ -28,7 +28,9 @@ impl ImConference {
 
     /// Everything.
     pub(super) fn description(&self) -> ConferenceInfo {
-        let users = self.roster.people().map(|(user, _)| self.person(user)).collect();
+        let mut users: Vec<User> = self.roster.people().map(|(user, _)| self.person(user)).collect();
+        // What a successor needs is told as it changes; who asks wants to know who is in.
+        users.iter_mut().flat_map(|user| &mut user.endpoints).for_each(|endpoint| endpoint.handover = None);
         let mut document = ConferenceInfo::full(self.conference.to_string(), self.version.max(1));
         document.users = Some(Users { state: State::Full, users });
         document.view = Some(self.view(State::Full));

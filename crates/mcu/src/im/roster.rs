@@ -10,7 +10,7 @@ use confab_schema::{
 };
 use confab_sip::{Dialog, DialogId, Flow, ServerKey};
 
-use super::content::Accepts;
+use super::{content::Accepts, handover};
 
 /// One leg, for as long as the conference lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,6 +241,7 @@ impl Leg {
             endpoint.disconnection_method = Some(method);
         }
         endpoint.media = vec![Media::new("1", super::MEDIA.as_str())];
+        endpoint.handover = self.session().filter(|session| session.is_connected()).map(handover::write);
         endpoint
     }
 }

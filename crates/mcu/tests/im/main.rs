@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod dial_out;
+mod handover;
 mod membership;
 mod messages;
 mod model;

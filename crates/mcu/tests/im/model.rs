@@ -44,7 +44,8 @@ fn notifications_add_up() {
     }
 }
 
-fn merge(told: &mut BTreeMap<String, User>, user: User) {
+fn merge(told: &mut BTreeMap<String, User>, mut user: User) {
+    user.endpoints.iter_mut().for_each(|endpoint| endpoint.handover = None);
     if user.state == State::Deleted {
         told.remove(&user.entity);
     } else {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EXTENSIONS, Form, NAMESPACE, State, part, part_text, parts, required, state};
 use crate::{
-    date,
+    date, mcu_control,
     xml::{Element, Malformed, Writer},
 };
 
@@ -112,6 +112,9 @@ pub struct Endpoint {
     pub auth_method: Option<String>,
     /// From where he came: `internal` or `external`.
     pub access_method: Option<String>,
+    /// Between servers only: what another conferencing server of this medium needs to go on with
+    /// this endpoint in place of the one that wrote it. It means nothing to anybody else.
+    pub handover: Option<String>,
 }
 
 /// When, why and by whom an endpoint came in.
@@ -168,6 +171,7 @@ impl Endpoint {
             media: parts(element, "media").map(Media::read).collect(),
             auth_method: part_text(element, "authMethod"),
             access_method: part_text(element, "accessMethod"),
+            handover: element.child(mcu_control::NAMESPACE, "handover").map(|text| text.text().into_owned()),
         })
     }
 
@@ -201,6 +205,7 @@ impl Endpoint {
             // Deviation: these follow the media, for extensions follow all elements of RFC 4575.
             writer.optional(EXTENSIONS, "authMethod", self.auth_method.as_deref());
             writer.optional(EXTENSIONS, "accessMethod", self.access_method.as_deref());
+            writer.optional(mcu_control::NAMESPACE, "handover", self.handover.as_deref());
         }
         writer.end();
     }

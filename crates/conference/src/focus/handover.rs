@@ -1,0 +1,179 @@
+//! When an MCU is lost: another is asked for, and the sessions go on there. An MCU tells with each
+//! endpoint what a successor needs to know of it; the Focus keeps that, shows it to nobody, and
+//! hands it to the next MCU. Participants notice nothing unless no successor is found in time.
+
+use std::collections::BTreeMap;
+
+use confab_machine::Time;
+use confab_schema::{
+    cccp::{self, AddUser, Code, Command},
+    conference_info::Endpoint,
+    uri::{McuType, UserUri},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Action, Focus,
+    mcu_session::{MCU_WAIT, Purpose},
+};
+use crate::reason::Reason;
+
+/// The longest handover kept for an endpoint, in bytes.
+const HANDOVER_LIMIT: usize = 16 * 1024;
+
+/// What successors need to know, and which media wait for one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Handovers {
+    /// Of each person on each medium, by the entity of the endpoint.
+    of: BTreeMap<McuType, BTreeMap<UserUri, BTreeMap<String, String>>>,
+    /// Until when the endpoints of a lost MCU wait for its successor.
+    moving: BTreeMap<McuType, Moving>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Moving {
+    until: Time,
+    /// Whether the front end has been told where the medium is now.
+    told: bool,
+}
+
+impl Handovers {
+    /// Takes what the MCU said for its successor out of `legs`, all that `user` has there.
+    pub(super) fn keep(&mut self, media: McuType, user: &UserUri, legs: &mut [Endpoint]) {
+        let taken = legs.iter_mut().filter_map(|leg| Some((leg.entity.clone(), leg.handover.take()?)));
+        let kept: BTreeMap<String, String> =
+            taken.filter(|(_, handover)| handover.len() <= HANDOVER_LIMIT).collect();
+        let people = self.of.entry(media).or_default();
+        if kept.is_empty() {
+            people.remove(user);
+        } else {
+            people.insert(user.clone(), kept);
+        }
+    }
+
+    pub(super) fn moving(&self) -> impl Iterator<Item = McuType> {
+        self.moving.keys().copied()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.moving.values().map(|moving| moving.until).min()
+    }
+
+    fn of(&self, media: McuType, user: &UserUri, endpoint: &str) -> Option<&String> {
+        self.of.get(&media)?.get(user)?.get(endpoint)
+    }
+}
+
+impl Focus {
+    /// The MCU of a medium is gone.
+    pub(super) fn mcu_lost(&mut self, now: Time, media: McuType, out: &mut Vec<Action>) {
+        let Some(unanswered) = self.mcus.take_lost(media) else { return };
+        for (request_id, purpose) in unanswered {
+            match purpose {
+                Purpose::Invite(invite, user) => self.mcus.wait(now, invite, user, media),
+                // Its successor begins with roles, lock and people as they are by then.
+                Purpose::Command(command) => {
+                    let done = self.answer_for_lost(media, request_id, Code::Success);
+                    self.command_step_done(command, request_id, &done, out);
+                }
+                Purpose::Call(command, user) => {
+                    let failed = self.answer_for_lost(media, request_id, Code::Failure);
+                    self.command_step_done(command, request_id, &failed, out);
+                    if self.roster.is_gone(&user) {
+                        self.remove_person(now, &user, None, out);
+                    }
+                }
+                Purpose::Handover(..) | Purpose::Nothing => {}
+            }
+        }
+        let moving = Moving { until: now + MCU_WAIT, told: false };
+        self.mcus.handovers().moving.insert(media, moving);
+        self.request_mcu(media, out);
+    }
+
+    fn answer_for_lost(&self, media: McuType, request_id: u32, code: Code) -> cccp::Response {
+        cccp::Response {
+            request_id,
+            from: self.record.uri.mcu(media).to_string(),
+            to: self.record.uri.to_string(),
+            code,
+            reason: (code == Code::Failure).then(|| Reason::McuUnavailable.c3p_token().into()),
+            results: Vec::new(),
+        }
+    }
+
+    /// The successor is ready: it takes over every endpoint that can be handed to it.
+    pub(super) fn hand_over(&mut self, now: Time, media: McuType, out: &mut Vec<Action>) {
+        if !self.mcus.handovers().moving.contains_key(&media) {
+            return;
+        }
+        let mut left_out = Vec::new();
+        for (user, legs) in self.roster.legs_on(media) {
+            for mut leg in legs {
+                leg.handover = self.mcus.handovers().of(media, &user, &leg.entity).cloned();
+                if leg.handover.is_none() {
+                    left_out.push((user.clone(), leg.entity));
+                    continue;
+                }
+                let endpoint = leg.entity.clone();
+                let Some(mut person) = self.roster.document(&user) else { continue };
+                person.endpoints = vec![leg];
+                let command = Command::AddUser(AddUser {
+                    mcu_uri: Some(self.record.uri.mcu(media).to_string()),
+                    keys: self.keys(),
+                    user: person,
+                });
+                self.command_mcu(media, command, Purpose::Handover(user.clone(), endpoint), out);
+            }
+        }
+        for (user, endpoint) in left_out {
+            self.drop_leg(now, media, &user, &endpoint, out);
+        }
+    }
+
+    /// The successor took an endpoint over, at `server_uri`, or did not.
+    pub(super) fn handed_over(
+        &mut self,
+        now: Time,
+        media: McuType,
+        user: &UserUri,
+        endpoint: &str,
+        server_uri: Option<String>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(server_uri) = server_uri else { return self.drop_leg(now, media, user, endpoint, out) };
+        if let Some(moving) = self.mcus.handovers().moving.get_mut(&media)
+            && !std::mem::replace(&mut moving.told, true)
+        {
+            out.push(Action::MoveMcu { media, server_uri });
+        }
+    }
+
+    /// The time for moving is over. If no successor was found, nobody is on the medium any more.
+    pub(super) fn give_up_handovers(&mut self, now: Time, out: &mut Vec<Action>) {
+        let over: Vec<McuType> = {
+            let late = self.mcus.handovers().moving.extract_if(.., |_, moving| moving.until <= now);
+            late.map(|(media, _)| media).collect()
+        };
+        for media in over {
+            if self.mcus.control_url(media).is_some() {
+                continue;
+            }
+            self.changes.view(now);
+            for (user, legs) in self.roster.legs_on(media) {
+                for leg in legs {
+                    self.drop_leg(now, media, &user, &leg.entity, out);
+                }
+            }
+        }
+    }
+
+    /// An endpoint is on the medium no more; the person's client has to come anew.
+    fn drop_leg(&mut self, now: Time, media: McuType, user: &UserUri, endpoint: &str, out: &mut Vec<Action>) {
+        self.roster.remove_leg(user, media, endpoint);
+        self.changes.user(now, user);
+        if self.roster.is_gone(user) {
+            self.remove_person(now, user, None, out);
+        }
+    }
+}

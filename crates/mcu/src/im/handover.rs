@@ -1,0 +1,49 @@
+//! What one IM MCU tells the Focus about an endpoint's session, so that another can go on with it
+//! when the first is lost: the participant's client notices nothing.
+
+use confab_machine::Time;
+use confab_schema::conference_info::Endpoint;
+use confab_sip::Dialog;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ImConference,
+    content::Accepts,
+    roster::{LegState, Session},
+};
+
+/// How far the successor's numbers lie beyond those that the Focus knows of: more than anybody is
+/// sent in the lifetime of one MCU.
+const NUMBERS_SKIPPED: u32 = 1 << 20;
+
+/// A session as it is handed over.
+#[derive(Serialize, Deserialize)]
+struct Handover {
+    dialog: Dialog,
+    accepts: Accepts,
+}
+
+/// The session as text for [`Endpoint::handover`].
+pub(super) fn write(session: &Session) -> String {
+    let Session { dialog, accepts, .. } = session;
+    let handover = Handover { dialog: dialog.clone(), accepts: accepts.clone() };
+    serde_json::to_string(&handover).expect("a dialog is made of strings and numbers")
+}
+
+/// The session that `endpoint` was handed over with, if it was and can be read. Text of another
+/// make of MCU is none: the participant then has to come anew.
+pub(super) fn read(endpoint: &Endpoint) -> Option<Session> {
+    let Handover { mut dialog, accepts } = serde_json::from_str(endpoint.handover.as_deref()?).ok()?;
+    dialog.skip_numbers(NUMBERS_SKIPPED);
+    Some(Session { dialog, flow: None, accepts, unacknowledged: None, call: None })
+}
+
+impl ImConference {
+    /// The state that an endpoint begins with: in session if it is handed over, else expected.
+    pub(super) fn first_state(endpoint: &Endpoint, until: Time) -> LegState {
+        match read(endpoint) {
+            Some(session) => LegState::InSession(Box::new(session)),
+            None => LegState::Expected { until },
+        }
+    }
+}
