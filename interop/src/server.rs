@@ -63,6 +63,11 @@ impl Server {
         self.tls
     }
 
+    /// The certificate that clients over TLS are told to trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.data.join("tls-certificate.pem")
+    }
+
     /// Ends it without a warning and starts it again with the same data, as after a power failure.
     pub fn kill_and_restart(&mut self, scratch: &Scratch) {
         self.process.kill();
@@ -115,6 +120,13 @@ impl Drop for Server {
             println!("---- confab flow {conference}\n{}", String::from_utf8_lossy(&output.stdout));
         }
     }
+}
+
+/// Starts `confab call WORDS...`, our own client in a terminal, as somebody who knows nothing of the server.
+pub fn call(scratch: &Scratch, name: &str, words: &[&str]) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("call").args(words);
+    Process::start(scratch, name, command)
 }
 
 fn serve(scratch: &Scratch, config: &PathBuf, data: &PathBuf) -> Process {
