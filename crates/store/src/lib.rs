@@ -1,14 +1,18 @@
 //! Steps 2 and 4: the conferencing database, behind one trait of domain verbs.
 //!
 //! The Focus Factory's record is inserted in step 2 and read again in step 4, when a Focus is
-//! activated. Accounts live here too. [`SqliteStore`] is the default; [`MemoryStore`] forgets
-//! everything when it is dropped and answers at once, so it is the one that runs under a paused
-//! clock. `tests/conformance.rs` holds both to the same behaviour.
+//! activated. Accounts live here too. [`SqliteStore`] is the default; [`PostgresStore`] keeps the
+//! same in a server of its own; [`MemoryStore`] forgets everything when it is dropped and answers at
+//! once, so it is the one that runs under a paused clock. `tests/conformance.rs` holds all of them to
+//! the same behaviour.
 //!
 //! There is no cache and no merging: records are read and written whole, and a conference's
 //! version decides who changed it first.
 
 mod memory;
+mod open_error;
+mod postgres;
+mod rows;
 mod sqlite;
 
 use std::pin::Pin;
@@ -19,7 +23,9 @@ use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_users::account::Account;
 
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteStore};
+pub use open_error::OpenError;
+pub use postgres::{AddressError, PostgresAddress, PostgresStore};
+pub use sqlite::SqliteStore;
 
 /// The most records one call lists, whatever `limit` it was given.
 pub const MAX_LISTED: usize = 10_000;
@@ -109,4 +115,9 @@ pub enum StoreError {
     /// The database cannot answer now, or holds what this program cannot read.
     #[error("the database cannot answer: {0}")]
     Unavailable(String),
+}
+
+/// `limit` as databases take it.
+fn row_limit(limit: usize) -> i64 {
+    i64::try_from(limit.min(MAX_LISTED)).expect("the most we list fits any integer")
 }

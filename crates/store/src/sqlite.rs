@@ -4,14 +4,9 @@
 //! Another process may hold the same file open (`confab user add` beside a running server): each
 //! verb is one statement, so SQLite's own locks are enough.
 
-mod rows;
 mod schema;
 
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
@@ -22,11 +17,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use self::{
-    rows::{AccountRow, ConferenceRow},
-    schema::SchemaError,
+use crate::{
+    OpenError, Store, StoreError, StoreFuture,
+    open_error::SchemaError,
+    row_limit,
+    rows::{self, AccountRow, ConferenceRow},
 };
-use crate::{MAX_LISTED, Store, StoreError, StoreFuture};
 
 /// How many connections, and so threads, read at once.
 const MAX_READERS: u32 = 4;
@@ -41,47 +37,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// it (`-wal`, `-shm`) the same mode.
 const FILE_MODE: u32 = 0o600;
 
+/// What to do about a file that is not ours.
+const REMEDY: &str = "Choose another path, or move the file away.";
+
 /// A [`Store`] in one file.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
-}
-
-/// Why a database file cannot be used. It is left as it was found.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A later version of the program changed the schema.
-    #[error(
-        "{} was written by a newer Confab: it has schema version {found}, and this program knows versions \
-         up to {known}. Start the newer program, or restore a backup from before the upgrade.",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The schema version it has.
-        found: i64,
-        /// The latest schema version of this program.
-        known: i64,
-    },
-    /// It is another program's file, or no database at all.
-    #[error(
-        "{} is not a Confab database, so it is left alone. Choose another path, or move the file away.",
-        path.display()
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It cannot be read, created or written.
-    #[error("the database {} cannot be opened: {reason}", path.display())]
-    Unavailable {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite or the operating system says.
-        reason: String,
-    },
 }
 
 impl SqliteStore {
@@ -92,8 +55,8 @@ impl SqliteStore {
     /// When the file is newer than the program, somebody else's, or out of reach.
     pub async fn open(path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         let path = path.as_ref();
-        let refuse = |error: SchemaError| error.at(path);
-        create_file(path).await.map_err(|error| SchemaError::from(error).at(path))?;
+        let refuse = |error: SchemaError| error.of(path.display(), REMEDY);
+        create_file(path).await.map_err(|error| refuse(SchemaError::Unavailable(error.to_string())))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .foreign_keys(true)
@@ -105,8 +68,8 @@ impl SqliteStore {
             .max_connections(1)
             .connect_with(options.clone())
             .await
-            .map_err(|error| refuse(error.into()))?;
-        let mut connection = writer.acquire().await.map_err(|error| refuse(error.into()))?;
+            .map_err(|error| refuse(schema::failed(error)))?;
+        let mut connection = writer.acquire().await.map_err(|error| refuse(schema::failed(error)))?;
         schema::prepare(&mut connection).await.map_err(refuse)?;
         drop(connection);
         let readers =
@@ -293,10 +256,6 @@ async fn create_file(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
-}
-
-fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit.min(MAX_LISTED)).expect("the most we list fits any integer")
 }
 
 fn not_inserted(error: sqlx::Error) -> StoreError {

@@ -1,7 +1,15 @@
-//! What every store does, checked on each; and what the SQLite store promises of its file.
+//! What every store does, checked on each; and what the stores on disk promise of their databases.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "conformance/cluster.rs"]
+mod cluster;
+#[path = "conformance/postgres_outage.rs"]
+mod postgres_outage;
+#[path = "conformance/postgres_server.rs"]
+mod postgres_server;
+#[path = "conformance/postgres_tls.rs"]
+mod postgres_tls;
 #[path = "conformance/sqlite_file.rs"]
 mod sqlite_file;
 
@@ -38,6 +46,15 @@ macro_rules! every_store {
                     let dir = tempfile::tempdir().unwrap();
                     let store = super::SqliteStore::open(dir.path().join("confab.db")).await.unwrap();
                     super::$check(super::Arc::new(store)).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $check() {
+                    let Some(database) = super::postgres_server::Database::new() else { return };
+                    super::$check(super::Arc::new(database.open().await)).await;
                 }
             )*
         }

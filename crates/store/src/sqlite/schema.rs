@@ -2,11 +2,11 @@
 //! to applications, `application_id` and `user_version`. Only a file that is empty or ours is
 //! written to.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-use super::OpenError;
+use crate::open_error::{SchemaError, known_version};
 
 /// Marks a database as Confab's: `CONF` in ASCII.
 const APPLICATION_ID: i64 = 0x434f_4e46;
@@ -25,39 +25,12 @@ const BUSY: u32 = 5;
 /// SQLite's result code for a file that has another format (`SQLITE_NOTADB`).
 const NOT_A_DATABASE: u32 = 26;
 
-/// An [`OpenError`] that does not know its path yet.
-#[derive(Debug)]
-pub(super) enum SchemaError {
-    Newer { found: i64, known: i64 },
-    Foreign,
-    Unavailable(String),
-}
-
-impl SchemaError {
-    /// The same, about the file in `path`.
-    pub(super) fn at(self, path: &Path) -> OpenError {
-        let path = path.to_owned();
-        match self {
-            SchemaError::Newer { found, known } => OpenError::Newer { path, found, known },
-            SchemaError::Foreign => OpenError::Foreign { path },
-            SchemaError::Unavailable(reason) => OpenError::Unavailable { path, reason },
-        }
+/// What an error of SQLite's means for the file.
+pub(super) fn failed(error: sqlx::Error) -> SchemaError {
+    if result_code(&error) == Some(NOT_A_DATABASE) {
+        return SchemaError::Foreign;
     }
-}
-
-impl From<sqlx::Error> for SchemaError {
-    fn from(error: sqlx::Error) -> SchemaError {
-        if result_code(&error) == Some(NOT_A_DATABASE) {
-            return SchemaError::Foreign;
-        }
-        SchemaError::Unavailable(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for SchemaError {
-    fn from(error: std::io::Error) -> SchemaError {
-        SchemaError::Unavailable(error.to_string())
-    }
+    SchemaError::Unavailable(error.to_string())
 }
 
 /// Checks that the database is ours to use, and brings it to WAL mode and the latest schema.
@@ -76,7 +49,7 @@ async fn switch_to_wal(connection: &mut SqliteConnection) -> Result<(), SchemaEr
                 attempts += 1;
                 tokio::time::sleep(WAL_PAUSE).await;
             }
-            mode => break mode?,
+            mode => break mode.map_err(failed)?,
         }
     };
     if mode == "wal" {
@@ -90,20 +63,19 @@ async fn switch_to_wal(connection: &mut SqliteConnection) -> Result<(), SchemaEr
 /// All that is missing, in one transaction. It reads the version again under the write lock, for
 /// two programs may open a new file at once.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), SchemaError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let version = schema_version(&mut transaction).await?;
     let missing = &MIGRATIONS[version..];
     for migration in missing {
-        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
     }
     if !missing.is_empty() {
         let marks =
             format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}", MIGRATIONS.len());
         // Pragmas take no parameters; both numbers are ours.
-        sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut *transaction).await?;
+        sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut *transaction).await.map_err(failed)?;
     }
-    transaction.commit().await?;
-    Ok(())
+    transaction.commit().await.map_err(failed)
 }
 
 /// The schema version of an empty database or one of ours: how many migrations it has seen.
@@ -114,16 +86,13 @@ async fn schema_version(connection: &mut SqliteConnection) -> Result<usize, Sche
                 (SELECT count(*) FROM sqlite_schema)",
     )
     .fetch_one(connection)
-    .await?;
+    .await
+    .map_err(failed)?;
     let empty = (owner, version, objects) == (0, 0, 0);
     if owner != APPLICATION_ID && !empty {
         return Err(SchemaError::Foreign);
     }
-    match usize::try_from(version) {
-        Ok(version) if version <= MIGRATIONS.len() => Ok(version),
-        Ok(_) => Err(SchemaError::Newer { found: version, known: MIGRATIONS.len() as i64 }),
-        Err(_) => Err(SchemaError::Foreign),
-    }
+    known_version(version, MIGRATIONS.len())
 }
 
 /// SQLite's primary result code; the bits above it say more, but not what we ask.

@@ -1,4 +1,5 @@
-//! Records as rows: the columns queries ask for, and the rest as JSON in `details`.
+//! Records as rows, the same in every database: the columns queries ask for, and the rest as JSON in
+//! `details`.
 //!
 //! The JSON has types of its own here, so that the database's format changes only on purpose:
 //! what version 1 of the program wrote must stay readable.
@@ -14,18 +15,18 @@ use confab_schema::{
 };
 use confab_users::account::{Account, SealedSecret};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::StoreError;
 
 /// A row of `conferences`.
-pub(super) struct ConferenceRow {
-    pub(super) organizer: String,
-    pub(super) id: String,
-    pub(super) version: u32,
-    pub(super) expires: i64,
-    pub(super) updated: i64,
-    pub(super) details: String,
+pub(crate) struct ConferenceRow {
+    pub(crate) organizer: String,
+    pub(crate) id: String,
+    pub(crate) version: i64,
+    pub(crate) expires: i64,
+    pub(crate) updated: i64,
+    pub(crate) details: String,
 }
 
 /// A conference's `details`.
@@ -45,7 +46,7 @@ struct ConferenceDetails {
 
 impl ConferenceRow {
     /// The row for a record, or an error if it could not be read again.
-    pub(super) fn from_record(record: &ConferenceRecord) -> Result<ConferenceRow, StoreError> {
+    pub(crate) fn from_record(record: &ConferenceRecord) -> Result<ConferenceRow, StoreError> {
         // Taken apart in full, so that a new field cannot be forgotten here.
         let ConferenceRecord {
             uri,
@@ -66,7 +67,7 @@ impl ConferenceRow {
         let row = ConferenceRow {
             organizer: uri.organizer.to_string(),
             id: uri.id.to_string(),
-            version,
+            version: version.into(),
             expires: micros(expires),
             updated: micros(updated),
             details: to_json(&ConferenceDetails {
@@ -93,16 +94,17 @@ impl ConferenceRow {
         }
     }
 
-    pub(super) fn into_record(self) -> Result<ConferenceRecord, StoreError> {
+    pub(crate) fn into_record(self) -> Result<ConferenceRecord, StoreError> {
         let unreadable = |error: &dyn Display| {
             unreadable(&format!("the conference {} of {}", self.id, self.organizer), error)
         };
         let organizer = UserUri::parse(&self.organizer).map_err(|error| unreadable(&error))?;
         let id = ConferenceId::parse(&self.id).map_err(|error| unreadable(&error))?;
+        let version = u32::try_from(self.version).map_err(|error| unreadable(&error))?;
         let details: ConferenceDetails = from_json(&self.details).map_err(|error| unreadable(&error))?;
         Ok(ConferenceRecord {
             uri: ConferenceUri { organizer, id },
-            version: self.version,
+            version,
             subject: details.subject,
             description: details.description,
             expires: time(self.expires),
@@ -119,8 +121,13 @@ impl ConferenceRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for ConferenceRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<ConferenceRow> {
+impl<'r, R: Row> FromRow<'r, R> for ConferenceRow
+where
+    &'static str: ColumnIndex<R>,
+    String: Type<R::Database> + Decode<'r, R::Database>,
+    i64: Type<R::Database> + Decode<'r, R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<ConferenceRow> {
         Ok(ConferenceRow {
             organizer: row.try_get("organizer")?,
             id: row.try_get("id")?,
@@ -133,10 +140,10 @@ impl FromRow<'_, SqliteRow> for ConferenceRow {
 }
 
 /// A row of `accounts`.
-pub(super) struct AccountRow {
-    pub(super) user: String,
-    pub(super) created: i64,
-    pub(super) details: String,
+pub(crate) struct AccountRow {
+    pub(crate) user: String,
+    pub(crate) created: i64,
+    pub(crate) details: String,
 }
 
 /// An account's `details`.
@@ -147,7 +154,7 @@ struct AccountDetails {
 }
 
 impl AccountRow {
-    pub(super) fn from_account(account: &Account) -> AccountRow {
+    pub(crate) fn from_account(account: &Account) -> AccountRow {
         let Account { user, display_name, secrets, created } = account.clone();
         AccountRow {
             user: user.to_string(),
@@ -156,7 +163,7 @@ impl AccountRow {
         }
     }
 
-    pub(super) fn into_account(self) -> Result<Account, StoreError> {
+    pub(crate) fn into_account(self) -> Result<Account, StoreError> {
         let unreadable = |error: &dyn Display| unreadable(&format!("the account {}", self.user), error);
         let user = UserUri::parse(&self.user).map_err(|error| unreadable(&error))?;
         let details: AccountDetails = from_json(&self.details).map_err(|error| unreadable(&error))?;
@@ -169,8 +176,13 @@ impl AccountRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for AccountRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<AccountRow> {
+impl<'r, R: Row> FromRow<'r, R> for AccountRow
+where
+    &'static str: ColumnIndex<R>,
+    String: Type<R::Database> + Decode<'r, R::Database>,
+    i64: Type<R::Database> + Decode<'r, R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<AccountRow> {
         Ok(AccountRow {
             user: row.try_get("user")?,
             created: row.try_get("created")?,
@@ -179,8 +191,8 @@ impl FromRow<'_, SqliteRow> for AccountRow {
     }
 }
 
-/// A time as SQLite keeps it: a signed number of microseconds, so it ends in the year 294 247.
-pub(super) fn micros(time: Time) -> i64 {
+/// A time as databases keep it: a signed number of microseconds, so it ends in the year 294 247.
+pub(crate) fn micros(time: Time) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -261,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_sqlites_integers_is_the_last_one() {
+    fn a_time_beyond_a_databases_integers_is_the_last_one() {
         assert_eq!(time(micros(Time::from_micros(u64::MAX))), Time::from_micros(i64::MAX as u64));
         assert_eq!(time(micros(Time::EPOCH)), Time::EPOCH);
         assert_eq!(time(-1), Time::EPOCH);
