@@ -58,18 +58,11 @@ impl McuFactory {
         fit.into_iter().map(|entry| entry.health.url.clone()).collect()
     }
 
-    /// Forgets the MCUs that have not reported in time and returns their control URLs.
-    pub fn drop_silent(&mut self, now: Time) -> Vec<String> {
-        let silent: Vec<String> = self
-            .mcus
-            .iter()
-            .filter(|(_, entry)| now.since(entry.seen) > HEALTH_LIMIT)
-            .map(|(url, _)| url.clone())
-            .collect();
-        for url in &silent {
-            self.mcus.remove(url);
-        }
-        silent
+    /// Forgets the MCUs that have not reported in time, and returns what must now be said of each:
+    /// that it is unavailable.
+    pub fn drop_silent(&mut self, now: Time) -> Vec<Health> {
+        let silent = self.mcus.extract_if(.., |_, entry| now.since(entry.seen) > HEALTH_LIMIT);
+        silent.map(|(_, entry)| Health { status: ServerStatus::Unavailable, ..entry.health }).collect()
     }
 
     /// The last health report of each MCU, with its age.

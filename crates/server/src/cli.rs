@@ -16,7 +16,7 @@ use crate::{
     admin,
     clock::Clock,
     config::{self, Config},
-    data::Data,
+    data::{self, Data},
     roles::{self, Resources, Server},
 };
 
@@ -71,6 +71,9 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
         );
     }
     println!("Confab serves {} with its data in {}.", config.domain, data.path().display());
+    if let Some(database) = data::database(&config)? {
+        println!("Accounts and conference records are in {database}.");
+    }
     for bound in &server.bound {
         println!("SIP over {} on {}", bound.transport, bound.address);
     }
@@ -80,7 +83,8 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
 
 /// Starts the server of `config` on `data`, with its administrator's door.
 pub(crate) async fn start(config: &Config, data: &Data) -> anyhow::Result<Arc<Server>> {
-    let resources = Resources { store: data.store().await?, vault: data.vault()?, clock: Clock::start() };
+    let resources =
+        Resources { store: data.store(config).await?, vault: data.vault()?, clock: Clock::start() };
     let server = Arc::new(roles::start(config, data.path(), resources).await?);
     admin::serve(data.path(), Arc::clone(&server))?;
     Ok(server)

@@ -8,6 +8,8 @@ use anyhow::{Context, bail, ensure};
 use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
+use crate::data;
+
 /// How people prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +51,9 @@ pub struct Config {
     pub digest_algorithms: Vec<DigestAlgorithm>,
     /// Where databases and keys live; `--data` overrides it.
     pub data: PathBuf,
+    /// A file whose first line is the URL of a PostgreSQL database, for accounts and conference
+    /// records; only its owner and group may read it. Empty: SQLite in the data directory.
+    pub database_url_file: PathBuf,
     /// The SIP front end.
     pub front_end: FrontEndConfig,
     /// What conferences may do.
@@ -95,6 +100,7 @@ impl Default for Config {
             auth: vec![AuthScheme::Digest],
             digest_algorithms: vec![DigestAlgorithm::Md5],
             data: "/var/lib/confab".into(),
+            database_url_file: PathBuf::new(),
             front_end: FrontEndConfig::default(),
             conferences: ConferencesConfig::default(),
         }
@@ -251,6 +257,12 @@ impl Config {
                 String::from(*open)
             );
         }
+        ensure!(
+            !self.auth.is_empty() || self.database_url_file.as_os_str().is_empty(),
+            "auth = [] lets everybody be anybody, so it only works on data of its own, but database_url_file \
+             leads to a database; remove that or set auth = [\"digest\"]"
+        );
+        data::database(self)?;
         Ok(())
     }
 }
@@ -328,6 +340,12 @@ mod tests {
             ("[front_end]\nlisten = [\"sctp:127.0.0.1:1\"]", "sctp"),
             ("[front_end]\ncertificate = \"a.pem\"", "private_key"),
             ("[conferences]\nmax_participants = 0", "max_participants"),
+            ("database_url_file = \"/nowhere/url\"", "/nowhere/url"),
+            ("database_url_file = \"/dev/null\"", "/dev/null"),
+            (
+                "auth = []\ndatabase_url_file = \"url\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]",
+                "database_url_file",
+            ),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");

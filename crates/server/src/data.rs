@@ -1,16 +1,20 @@
-//! The data directory: the database, the keys, the administrator's socket, and who may use it.
+//! The data directory: the database (or the way to one), the keys, the administrator's socket, and who
+//! may use it.
 
 use std::{
     fs::{self, File, TryLockError},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
-use confab_store::{SqliteStore, Store};
+use confab_store::{PostgresAddress, PostgresStore, SqliteStore, Store};
 
-use crate::{config::AuthScheme, vault::Vault};
+use crate::{
+    config::{AuthScheme, Config},
+    vault::Vault,
+};
 
 /// Marks the directory of a server that challenges nobody.
 const DEMO_MARK: &str = "demo";
@@ -60,12 +64,15 @@ impl Data {
         &self.path
     }
 
-    /// The conferencing database.
+    /// The conferencing database: the one that the configuration names, or the one in here.
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
-        Ok(Arc::new(SqliteStore::open(self.path.join(DATABASE)).await?))
+    pub async fn store(&self, config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+        match database(config)? {
+            Some(address) => Ok(Arc::new(PostgresStore::open(&address).await?)),
+            None => Ok(Arc::new(SqliteStore::open(self.path.join(DATABASE)).await?)),
+        }
     }
 
     /// What opens the accounts' secrets.
@@ -75,6 +82,29 @@ impl Data {
     pub fn vault(&self) -> anyhow::Result<Arc<Vault>> {
         Ok(Arc::new(Vault::open(&self.path)?))
     }
+}
+
+/// Where the PostgreSQL database is, if the configuration names one.
+///
+/// # Errors
+/// Sentences that name the file with its URL, and never quote the URL: it may have a password in it.
+pub fn database(config: &Config) -> anyhow::Result<Option<PostgresAddress>> {
+    let file = &config.database_url_file;
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let unreadable = || format!("database_url_file: {} cannot be read", file.display());
+    let text = fs::read_to_string(file).with_context(unreadable)?;
+    let mode = fs::metadata(file).with_context(unreadable)?.permissions().mode();
+    let url = text.lines().next().unwrap_or_default().trim();
+    let address =
+        url.parse().with_context(|| format!("database_url_file: {} is not right", file.display()))?;
+    ensure!(
+        mode & 0o007 == 0,
+        "database_url_file: everybody can read {}, and a password may stand in it; chmod o= {0}",
+        file.display()
+    );
+    Ok(Some(address))
 }
 
 fn make(path: &Path) -> anyhow::Result<()> {
@@ -123,6 +153,33 @@ mod tests {
         fs::write(path.join(DATABASE), "").unwrap();
         let error = Data::for_server(&path, &[]).err().unwrap();
         assert!(error.to_string().contains("challenges nobody"));
+    }
+
+    #[test]
+    fn the_way_to_the_database_is_a_private_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("url");
+        let with = |url: &str, mode: u32| {
+            fs::write(&file, url).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let config = Config { database_url_file: file.clone(), ..Config::default() };
+            database(&config).map(|address| address.unwrap().to_string())
+        };
+        let url = "postgres://confab:horse@db.example.test/confab";
+        let expect = "confab of the PostgreSQL server db.example.test";
+        assert_eq!(with(&format!("{url}\n# the other one is at home\n"), 0o640).unwrap(), expect);
+        for (url, mode, word) in [
+            (url, 0o644, "everybody can read"),
+            ("", 0o600, "cannot be read"),
+            ("horse", 0o600, "cannot be read"),
+            ("postgres://confab:horse@db.example.test", 0o600, "names no database"),
+            ("postgres://confab:horse@db.example.test/confab?sslmode=disable", 0o600, "certificate"),
+        ] {
+            let error = format!("{:#}", with(url, mode).unwrap_err());
+            assert!(error.contains(word) && error.contains(file.to_str().unwrap()), "{error}");
+            assert!(!error.contains("horse"), "{error}");
+        }
+        assert!(database(&Config::default()).unwrap().is_none());
     }
 
     #[test]

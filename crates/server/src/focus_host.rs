@@ -115,6 +115,13 @@ pub enum Action {
         /// The MCU.
         server_uri: String,
     },
+    /// Dialogs with this MCU go on with the one at this SIP URI.
+    MoveMcu {
+        /// The MCU, as clients know it.
+        mcu: McuUri,
+        /// Where it is now.
+        server_uri: String,
+    },
     /// Refuse the INVITE that waits at the front end.
     RefuseInvite {
         /// The INVITE's transaction.
@@ -306,6 +313,10 @@ impl FocusHost {
                     if let Some(key) = self.invites.remove(&invite) {
                         out.push(Action::ForwardInvite { key, server_uri });
                     }
+                }
+                focus::Action::MoveMcu { media, server_uri } => {
+                    let mcu = self.focus.record().uri.mcu(media);
+                    out.push(Action::MoveMcu { mcu, server_uri });
                 }
                 focus::Action::RefuseInvite { invite, reason } => {
                     if let Some(key) = self.invites.remove(&invite) {

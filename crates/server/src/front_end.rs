@@ -16,7 +16,7 @@ use std::{
 
 use confab_conference::reason::Reason;
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::uri::{ConferenceUri, McuType, McuUri, UserUri};
 use confab_sip::{
     ClientKey, DialogId, Failure, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput,
     Transactions, Transport, Uri,
@@ -93,6 +93,18 @@ pub enum Event {
         key: ServerKey,
         /// By which rule.
         reason: Reason,
+    },
+    /// Step 8: dialogs with an MCU go on with its successor.
+    McuMoved {
+        /// The MCU, as clients know it.
+        mcu: McuUri,
+        /// Where it is now.
+        server_uri: String,
+    },
+    /// A meeting is over; where its MCUs were is of no more interest.
+    ConferenceEnded {
+        /// Which.
+        conference: ConferenceUri,
     },
     /// An MCU of ours is reached by this flow, and trusted on it.
     McuLinked {
@@ -234,6 +246,7 @@ struct Arrival {
 /// An INVITE to an MCU that waits for the Focus' word.
 struct McuInvite {
     user: UserUri,
+    mcu: McuUri,
     arrival: Arrival,
 }
 
@@ -269,6 +282,8 @@ pub struct FrontEnd {
     /// Which conferences a stream takes part in.
     conferences: BTreeMap<Flow, BTreeSet<ConferenceUri>>,
     mcus: BTreeMap<String, Flow>,
+    /// Where the MCUs of active conferences are.
+    mcu_of: BTreeMap<McuUri, Flow>,
     trusted: BTreeSet<Flow>,
     sent: BTreeMap<ClientKey, Sent>,
 }
@@ -308,6 +323,7 @@ impl FrontEnd {
             focus_invites: FocusInvites::default(),
             conferences: BTreeMap::new(),
             mcus: BTreeMap::new(),
+            mcu_of: BTreeMap::new(),
             trusted: BTreeSet::new(),
             sent: BTreeMap::new(),
         }
@@ -446,6 +462,16 @@ impl Machine for FrontEnd {
             }
             Event::ForwardInvite { key, server_uri } => self.forward_to_mcu(now, &key, &server_uri, out),
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
+            Event::McuMoved { mcu, server_uri } => {
+                if let Some(flow) = self.mcus.get(&server_uri) {
+                    self.mcu_of.insert(mcu, *flow);
+                }
+            }
+            Event::ConferenceEnded { conference } => {
+                for media in McuType::ALL {
+                    self.mcu_of.remove(&conference.mcu(media));
+                }
+            }
             Event::McuLinked { server_uri, flow } => {
                 self.mcus.insert(server_uri, flow);
                 self.trusted.insert(flow);

@@ -2,16 +2,22 @@
 //! it; a Focus posts `addConference`, which it passes on to the MCU it chooses, and gets back the
 //! URL of the control link.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
-use confab_conference::{mcu_factory::McuFactory, reason::Reason};
+use confab_conference::{
+    mcu_factory::{HEALTH_PERIOD, McuFactory},
+    reason::Reason,
+};
 use confab_machine::{Component, FlowNote};
 use confab_schema::{
-    cccp::{Code, Command, Request, Response},
-    mcu_control::Health,
+    cccp::{Code, Command, Request, Response, connection_value},
+    mcu_control::{FOCUS_URL, Health},
     uri::{ConferenceUri, McuType},
 };
-use tracing::{debug, info};
+use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
@@ -19,6 +25,8 @@ use crate::{
     flow_log::FlowLog,
 };
 
+/// Front ends that are told of lost MCUs.
+const FOCUS_LIMIT: usize = 1000;
 /// Where the factory answers.
 pub const FACTORY_PATH: &str = "/LiveServer/MCUFactory/";
 
@@ -26,6 +34,8 @@ pub const FACTORY_PATH: &str = "/LiveServer/MCUFactory/";
 #[derive(Clone)]
 pub struct McuFactoryHost {
     table: Arc<Mutex<McuFactory>>,
+    /// Where those answer for whom conferences were provisioned: they hear of lost MCUs.
+    focuses: Arc<Mutex<BTreeSet<String>>>,
     control: ControlClient,
     clock: Clock,
     flows: FlowLog,
@@ -34,7 +44,7 @@ pub struct McuFactoryHost {
 impl McuFactoryHost {
     /// A factory that knows no MCU yet.
     pub fn new(control: ControlClient, clock: Clock, flows: FlowLog) -> McuFactoryHost {
-        McuFactoryHost { table: Arc::default(), control, clock, flows }
+        McuFactoryHost { table: Arc::default(), focuses: Arc::default(), control, clock, flows }
     }
 
     /// Takes what is posted to the factory.
@@ -54,18 +64,47 @@ impl McuFactoryHost {
 
     fn reported(&self, health: Health) -> Answer {
         let now = self.clock.now();
-        let mut table = self.table();
-        for url in table.drop_silent(now) {
-            info!(%url, "a conferencing server is silent and gets no more conferences");
+        if self.table().report(now, health) { Answer::Taken } else { Answer::Unavailable }
+    }
+
+    /// Looks for MCUs that have fallen silent, for ever, and tells the Focuses of each.
+    pub async fn watch(self) {
+        loop {
+            self.clock.sleep_until(Some(self.clock.now() + HEALTH_PERIOD)).await;
+            let lost = self.table().drop_silent(self.clock.now());
+            for health in lost {
+                warn!(url = %health.url, "a conferencing server is silent; its conferences move");
+                let focuses = self.focuses().clone();
+                for focus in focuses {
+                    let (control, body) = (self.control.clone(), health.to_bytes());
+                    tokio::spawn(async move {
+                        if let Err(error) = control.post(&focus, HEALTH, body).await {
+                            debug!(%error, "a front end could not be told of a lost conferencing server");
+                        }
+                    });
+                }
+            }
         }
-        if table.report(now, health) { Answer::Taken } else { Answer::Unavailable }
+    }
+
+    /// Remembers whom to tell when an MCU is lost: the place that all Focus URLs of one front end
+    /// have in common.
+    fn remember_focus(&self, connection_info: &[(String, String)]) {
+        let url = connection_value(connection_info, FOCUS_URL).and_then(|url| url.rsplit_once('/'));
+        let mut focuses = self.focuses();
+        if let Some((place, _)) = url
+            && focuses.len() < FOCUS_LIMIT
+        {
+            focuses.insert(format!("{place}/"));
+        }
     }
 
     /// Tries the fitting MCUs, the idlest first, until one takes the conference.
     async fn provision(&self, request: &Request) -> Response {
-        let Some((conference, media)) = wanted(request) else {
+        let Some(Wanted { conference, media, connection_info }) = Wanted::of(request) else {
             return Response::failed(request, Reason::C3pUnreadable.c3p_token());
         };
+        self.remember_focus(connection_info);
         let candidates = self.table().candidates(self.clock.now(), media);
         for url in candidates {
             let note = FlowNote::new(
@@ -87,15 +126,33 @@ impl McuFactoryHost {
         Response::failed(request, Reason::MediumNotScheduled.c3p_token())
     }
 
+    fn focuses(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.focuses.lock().expect("nobody panics while holding the set")
+    }
+
     fn table(&self) -> std::sync::MutexGuard<'_, McuFactory> {
         self.table.lock().expect("nobody panics while holding the table")
     }
 }
 
-/// Which conference wants a server of which medium.
-fn wanted(request: &Request) -> Option<(ConferenceUri, McuType)> {
-    let [Command::AddConference { info, .. }] = request.commands.as_slice() else { return None };
-    let conference = ConferenceUri::parse(&info.entity).ok()?;
-    let [view] = info.view.as_ref()?.entity_views.as_slice() else { return None };
-    Some((conference, McuType::parse(&view.entity).ok()?))
+/// What a Focus asks for: a server of this medium for this conference.
+struct Wanted<'a> {
+    conference: ConferenceUri,
+    media: McuType,
+    /// Among it, where the Focus answers.
+    connection_info: &'a [(String, String)],
+}
+
+impl Wanted<'_> {
+    fn of(request: &Request) -> Option<Wanted<'_>> {
+        let [Command::AddConference { info, connection_info }] = request.commands.as_slice() else {
+            return None;
+        };
+        let [view] = info.view.as_ref()?.entity_views.as_slice() else { return None };
+        Some(Wanted {
+            conference: ConferenceUri::parse(&info.entity).ok()?,
+            media: McuType::parse(&view.entity).ok()?,
+            connection_info,
+        })
+    }
 }

@@ -22,7 +22,7 @@ use confab_schema::{
     uri::{ConferenceUri, McuType},
 };
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     clock::{self, Clock},
@@ -108,26 +108,29 @@ impl McuHost {
     pub async fn report_health(self) {
         let shared = &self.shared;
         loop {
-            let conferences = self.conferences().len();
-            let status = match conferences {
-                n if n >= CONFERENCE_LIMIT => ServerStatus::Full,
-                n if n >= CONFERENCE_LIMIT / 4 * 3 => ServerStatus::Loaded,
-                _ => ServerStatus::Normal,
-            };
-            let health = Health {
-                url: format!("{}{}", shared.place.control_base, shared.place.control_path),
-                media: shared.media,
-                status,
-                conferences: u32::try_from(conferences).unwrap_or(u32::MAX),
-                participants: 0,
-                vendor: "Confab".into(),
-            };
-            if let Err(error) =
-                shared.control.post(&shared.place.factory_url, HEALTH, health.to_bytes()).await
-            {
+            let health = self.health().to_bytes();
+            if let Err(error) = shared.control.post(&shared.place.factory_url, HEALTH, health).await {
                 warn!(%error, "the factory does not take this conferencing server's health");
             }
             shared.clock.sleep_until(Some(shared.clock.now() + HEALTH_PERIOD)).await;
+        }
+    }
+
+    fn health(&self) -> Health {
+        let place = &self.shared.place;
+        let conferences = self.conferences().len();
+        let status = match conferences {
+            n if n >= CONFERENCE_LIMIT => ServerStatus::Full,
+            n if n >= CONFERENCE_LIMIT / 4 * 3 => ServerStatus::Loaded,
+            _ => ServerStatus::Normal,
+        };
+        Health {
+            url: format!("{}{}", place.control_base, place.control_path),
+            media: self.shared.media,
+            status,
+            conferences: u32::try_from(conferences).unwrap_or(u32::MAX),
+            participants: 0,
+            vendor: "Confab".into(),
         }
     }
 
@@ -201,20 +204,39 @@ impl McuHost {
         let token = clock::entropy().hex::<16>();
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let (courier, posts) = mpsc::unbounded_channel();
-        tokio::spawn(carry(posts, self.shared.control.clone(), focus_url));
+        tokio::spawn(carry(posts, self.shared.control.clone(), focus_url.clone()));
         let shell =
             Shell { host: self.clone(), conference: conference.clone(), open: Arc::clone(&open), courier };
         self.conferences().insert(conference.clone(), Entry { events, token: token.clone(), open });
         let host = self.clone();
         let own_token = token.clone();
+        let running = tokio::spawn(drive(Boxed(machine), queue, host.shared.clock, shell));
         tokio::spawn(async move {
-            drop(drive(Boxed(machine), queue, host.shared.clock, shell).await);
-            let mut conferences = host.conferences();
-            if conferences.get(&conference).is_some_and(|entry| entry.token == own_token) {
-                conferences.remove(&conference);
+            let died = running.await.is_err();
+            host.forget(&conference, &own_token);
+            if died {
+                host.report_death(&conference, &focus_url).await;
             }
         });
         token
+    }
+
+    /// The conference with this token is here no more; a newer one of the same name is left alone.
+    fn forget(&self, conference: &ConferenceUri, token: &str) {
+        let mut conferences = self.conferences();
+        if conferences.get(conference).is_some_and(|entry| entry.token == token) {
+            conferences.remove(conference);
+        }
+    }
+
+    /// A conference's machine panicked: its Focus provisions anew, and nobody else notices.
+    async fn report_death(&self, conference: &ConferenceUri, focus_url: &str) {
+        let shared = &self.shared;
+        error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
+        let health = Health { status: ServerStatus::Unavailable, ..self.health() };
+        if let Err(error) = shared.control.post(focus_url, HEALTH, health.to_bytes()).await {
+            debug!(%error, "the Focus does not take what an MCU reports");
+        }
     }
 
     /// Step 7: a command to the conference with this token; its first answer.

@@ -105,6 +105,7 @@ pub async fn start_with(
 
     let factory_url = format!("http://{FACTORY_HOST}{FACTORY_PATH}");
     let factory = McuFactoryHost::new(control.clone(), clock, flows_log.clone());
+    tokio::spawn(factory.clone().watch());
     let listener = network.listen(FACTORY_HOST);
     tokio::spawn(control_link::serve(listener, move |posted| factory.clone().posted(posted)));
 

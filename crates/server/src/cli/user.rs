@@ -65,7 +65,7 @@ pub async fn run(command: &Command) -> anyhow::Result<()> {
 async fn add(place: &Place, name: &str, display_name: &str, password: &str) -> anyhow::Result<()> {
     let config = place.config()?;
     let data = Data::for_command(&config.data)?;
-    let (store, vault) = (data.store().await?, data.vault()?);
+    let (store, vault) = (data.store(&config).await?, data.vault()?);
     let user = address(name, &config.domain)?;
     let mut account = Account::new(user.clone(), display_name, Clock::start().now())?;
     account.secrets = vault.seal_password(&user, password);
@@ -81,8 +81,9 @@ async fn add(place: &Place, name: &str, display_name: &str, password: &str) -> a
 }
 
 async fn list(place: &Place) -> anyhow::Result<()> {
-    let data = Data::for_command(&place.config()?.data)?;
-    let accounts = data.store().await?.accounts().await?;
+    let config = place.config()?;
+    let data = Data::for_command(&config.data)?;
+    let accounts = data.store(&config).await?.accounts().await?;
     if accounts.is_empty() {
         println!("There is nobody yet. Add the first with: confab user add NAME");
     }
@@ -96,7 +97,7 @@ async fn remove(place: &Place, name: &str) -> anyhow::Result<()> {
     let config = place.config()?;
     let data = Data::for_command(&config.data)?;
     let user = address(name, &config.domain)?;
-    match data.store().await?.delete_account(&user).await {
+    match data.store(&config).await?.delete_account(&user).await {
         Ok(()) => println!("{user} cannot sign in any more."),
         Err(StoreError::NotFound) => bail!("there is no {user}; `confab user list` shows everybody"),
         Err(error) => return Err(error.into()),

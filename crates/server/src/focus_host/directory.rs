@@ -16,7 +16,7 @@ use confab_machine::{Component, FlowNote, Time};
 use confab_schema::{
     cccp::{self, Code, Command, ConferenceKeys, ResultBody},
     conference_info::{ConferenceInfo, ConferenceView},
-    mcu_control::{FOCUS_URL, MCU_CONTROL_URL},
+    mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL, ServerStatus},
     uri::{ConferenceUri, McuType},
 };
 use confab_store::Store;
@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 use super::{Action, Event, FocusHost};
 use crate::{
     clock::{self, Clock},
-    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, Posted},
+    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
     front_end, refusal,
@@ -81,6 +81,8 @@ struct Entry {
     people: usize,
     /// The token under which each medium's MCU posts.
     tokens: BTreeMap<McuType, String>,
+    /// The control URL of each medium's MCU.
+    control_urls: BTreeMap<McuType, String>,
 }
 
 impl Active {
@@ -139,7 +141,12 @@ impl FocusDirectory {
         }
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
         events.try_send(event).expect("a new queue has room");
-        let entry = Entry { events: events.clone(), people: 0, tokens: BTreeMap::new() };
+        let entry = Entry {
+            events: events.clone(),
+            people: 0,
+            tokens: BTreeMap::new(),
+            control_urls: BTreeMap::new(),
+        };
         // The entry of a Focus that died is replaced, its tokens with it.
         active.remove(conference);
         active.conferences.insert(conference.clone(), entry);
@@ -163,6 +170,12 @@ impl FocusDirectory {
     /// Takes what MCUs post (steps 7 and 8).
     pub async fn posted(self, posted: Posted) -> Answer {
         let Some(token) = posted.path.strip_prefix(FOCUS_PATH) else { return Answer::NotFound };
+        if token.is_empty() && posted.content_type == HEALTH {
+            return match Health::parse(&posted.body) {
+                Ok(health) => self.mcu_reported(&health),
+                Err(malformed) => Answer::Unreadable(malformed.to_string()),
+            };
+        }
         let callback = self.active().callbacks.get(token).cloned();
         let Some((conference, media)) = callback else { return Answer::NotFound };
         let event = match posted.content_type.as_str() {
@@ -174,9 +187,28 @@ impl FocusDirectory {
                 Ok(response) => focus::Event::McuAnswered { media, response },
                 Err(malformed) => return Answer::Unreadable(malformed.to_string()),
             },
+            HEALTH => match Health::parse(&posted.body) {
+                Ok(health) if health.status == ServerStatus::Unavailable => focus::Event::McuLost { media },
+                Ok(_) => return Answer::Taken,
+                Err(malformed) => return Answer::Unreadable(malformed.to_string()),
+            },
             other => return Answer::Unreadable(format!("{other} is neither C3P nor conference state")),
         };
         self.deliver(&conference, Event::Focus(event));
+        Answer::Taken
+    }
+
+    /// The factory tells of an MCU that is lost: every conference on it hears so.
+    fn mcu_reported(&self, health: &Health) -> Answer {
+        if health.status == ServerStatus::Unavailable {
+            let media = health.media;
+            for entry in self.active().conferences.values() {
+                if entry.control_urls.get(&media).is_some_and(|url| url.starts_with(&health.url)) {
+                    // A Focus whose queue is full finds out by its commands.
+                    let _ = entry.events.try_send(Event::Focus(focus::Event::McuLost { media }));
+                }
+            }
+        }
         Answer::Taken
     }
 
@@ -214,6 +246,7 @@ impl FocusDirectory {
     /// The conference is not active any more; what still waited is answered.
     fn close(&self, conference: &ConferenceUri, mut queue: mpsc::Receiver<Event>, reason: Reason) {
         self.active().remove(conference);
+        self.tell_front_end(front_end::Event::ConferenceEnded { conference: conference.clone() });
         queue.close();
         while let Ok(event) = queue.try_recv() {
             self.turn_away(event, reason);
@@ -234,8 +267,13 @@ impl FocusDirectory {
             Event::McuInvite { key, .. } => front_end::Event::RefuseInvite { key, reason },
             _ => return,
         };
+        self.tell_front_end(answer);
+    }
+
+    /// Without waiting: the front end may be busy.
+    fn tell_front_end(&self, event: front_end::Event) {
         let front_end = self.services.front_end.clone();
-        tokio::spawn(async move { front_end.send(answer).await });
+        tokio::spawn(async move { front_end.send(event).await });
     }
 
     fn active(&self) -> std::sync::MutexGuard<'_, Active> {
@@ -265,6 +303,7 @@ impl drive::Shell<FocusHost> for Shell {
             }
             Action::ForwardInvite { key, server_uri } => front_end::Event::ForwardInvite { key, server_uri },
             Action::RefuseInvite { key, reason } => front_end::Event::RefuseInvite { key, reason },
+            Action::MoveMcu { mcu, server_uri } => front_end::Event::McuMoved { mcu, server_uri },
             Action::Note(_) => return Performed::Done,
             Action::Late(event) => {
                 // The receiver outlives this shell.
@@ -320,7 +359,7 @@ impl Shell {
         let callback = format!("{}{FOCUS_PATH}{token}", services.focus_base);
         let conference = self.conference.clone();
         self.directory.active().expect_posts(token, &conference, media);
-        let events = self.events.clone();
+        let (directory, events) = (self.directory.clone(), self.events.clone());
         tokio::spawn(async move {
             let mut info = ConferenceInfo::partial(conference.to_string(), 1);
             info.view = Some(ConferenceView::of_types(&[media]));
@@ -341,6 +380,11 @@ impl Shell {
                     None
                 }
             };
+            if let (Some(url), Some(entry)) =
+                (&control_url, directory.active().conferences.get_mut(&conference))
+            {
+                entry.control_urls.insert(media, url.clone());
+            }
             let event = match control_url {
                 Some(control_url) => focus::Event::McuReady { media, control_url },
                 None => focus::Event::McuUnavailable { media },

@@ -80,9 +80,20 @@ impl FrontEnd {
     }
 
     /// The flow at the other end of the dialog whose token the request's topmost Route carries.
+    ///
+    /// A dialog with an MCU may have moved: its participant reaches the MCU where it is now, and
+    /// the MCU that took it over reaches the participant.
     pub(super) fn other_end(&self, flow: Flow, request: &Request) -> Option<Flow> {
         let routes = request.headers.routes().ok()?;
-        self.tokens.other_end(state(routes.first()?)?, flow, request)
+        let token = state(routes.first()?)?;
+        let Some(other) = self.tokens.other_end(token, flow, request) else {
+            return self.trusted.contains(&flow).then(|| self.tokens.far_end(token, request))?;
+        };
+        let moved = || match OpaqueTarget::parse(&request.uri.to_string()) {
+            OpaqueTarget::Mcu(mcu) => self.mcu_of.get(&mcu).copied(),
+            _ => None,
+        };
+        Some(moved().unwrap_or(other))
     }
 
     fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
@@ -134,7 +145,7 @@ impl FrontEnd {
             return self.respond(now, &arrival.key, Response::to(request, 481), out);
         }
         let (conference, user, key) = (mcu.conference.clone(), sender.user, arrival.key.clone());
-        self.mcu_invites.insert(key.clone(), McuInvite { user: user.clone(), arrival });
+        self.mcu_invites.insert(key.clone(), McuInvite { user: user.clone(), mcu: mcu.clone(), arrival });
         tell(conference, focus_host::Event::McuInvite { key, user, mcu }, out);
     }
 

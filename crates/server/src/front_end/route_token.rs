@@ -45,6 +45,16 @@ impl RouteTokens {
         (flow == callee && self.verify(token, request, Sender::Callee)).then_some(caller)
     }
 
+    /// The other end as above, for a sender that we trust to have taken his end over.
+    pub(super) fn far_end(&self, token: &str, request: &Request) -> Option<Flow> {
+        let (flows, _) = token.rsplit_once('-')?;
+        let (caller, callee) = flows.split_once('-')?;
+        if self.verify(token, request, Sender::Caller) {
+            return decode(callee);
+        }
+        self.verify(token, request, Sender::Callee).then(|| decode(caller))?
+    }
+
     /// Whether we issued `token` for the dialog of `request`.
     pub(super) fn is_ours(&self, token: &str, request: &Request) -> bool {
         [Sender::Caller, Sender::Callee].iter().any(|sender| self.verify(token, request, *sender))
@@ -127,6 +137,8 @@ mod tests {
 
         let theirs = RouteTokens::new([2; 32]);
         assert_eq!(theirs.other_end(&token, near, &request(ANN, BOB, "one")), None);
+        assert_eq!(tokens.far_end(&token, &request(BOB, ANN, "one")), Some(near));
+        assert_eq!(tokens.far_end(&token, &request(BOB, ANN, "two")), None);
         assert!(tokens.is_ours(&token, &request(BOB, ANN, "one")));
         assert!(!theirs.is_ours(&token, &request(BOB, ANN, "one")));
     }

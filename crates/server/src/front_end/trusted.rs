@@ -17,11 +17,12 @@ impl FrontEnd {
         server_uri: &str,
         out: &mut Vec<Action>,
     ) {
-        let Some(McuInvite { user, arrival }) = self.mcu_invites.remove(key) else { return };
+        let Some(McuInvite { user, mcu: uri, arrival }) = self.mcu_invites.remove(key) else { return };
         let Some(mcu) = self.mcus.get(server_uri).copied() else {
             let response = refusal::response(&arrival.request, Reason::McuUnavailable, &self.addresses.name);
             return self.respond(now, key, response, out);
         };
+        self.mcu_of.insert(uri, mcu);
         self.forward(now, arrival, Some(&user), vec![(None, mcu)], out);
     }
 

@@ -310,7 +310,7 @@ impl Stage {
                     // What followed the change was never done.
                     return self.perform(out);
                 }
-                Action::Save { .. } | Action::CountPeople { .. } => {}
+                Action::Save { .. } | Action::CountPeople { .. } | Action::MoveMcu { .. } => {}
                 Action::End => {
                     self.ended = true;
                     assert_eq!(self.invites.len(), 0, "nobody is left waiting at the end");
