@@ -45,14 +45,16 @@ impl RouteTokens {
         (flow == callee && self.verify(token, request, Sender::Callee)).then_some(caller)
     }
 
-    /// The other end as above, for a sender that we trust to have taken his end over.
+    /// The other end as above, for an MCU that we trust to have taken its end over. An organizer
+    /// and the MCU of her conference have one address, but only the MCU's end is within.
     pub(super) fn far_end(&self, token: &str, request: &Request) -> Option<Flow> {
         let (flows, _) = token.rsplit_once('-')?;
         let (caller, callee) = flows.split_once('-')?;
-        if self.verify(token, request, Sender::Caller) {
-            return decode(callee);
-        }
-        self.verify(token, request, Sender::Callee).then(|| decode(caller))?
+        [(Sender::Caller, callee), (Sender::Callee, caller)]
+            .into_iter()
+            .filter(|(sender, _)| self.verify(token, request, *sender))
+            .filter_map(|(_, far)| decode(far))
+            .find(|far| far.transport != Transport::Inproc)
     }
 
     /// Whether we issued `token` for the dialog of `request`.

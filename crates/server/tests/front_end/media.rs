@@ -6,7 +6,7 @@ use confab_server::{
     focus_host,
     front_end::{Action, Event},
 };
-use confab_sip::{Method, Request, Response, ServerKey};
+use confab_sip::{Flow, Method, Request, Response, ServerKey, Transport};
 
 use crate::desk::{CHAT, Desk, MCU, MCU_FLOW, answer, tcp};
 
@@ -121,28 +121,61 @@ fn an_mcu_that_is_gone_is_told_as_such() {
     assert_eq!(desk.answer_at(tcp(1)).unwrap().status, Reason::McuUnavailable.sip_status());
 }
 
+/// Ann's dialog with the chat: the 200 as she got it, and our Route.
+fn dialog(desk: &mut Desk) -> (Response, String) {
+    let (_, key) = invite(desk);
+    let_pass(desk, &key);
+    let there = desk.request_at(MCU_FLOW);
+    let route = there.headers.get("Record-Route").unwrap().to_string();
+    let mut accepted = answer(&there, 200, "mcu");
+    accepted.headers.set("Record-Route", route.as_str());
+    desk.receives(MCU_FLOW, accepted);
+    (desk.answer_at(tcp(1)).unwrap(), route)
+}
+
+/// A request in that dialog, from Ann or to her.
+fn within(desk: &mut Desk, method: &str, dialog: &(Response, String), from_ann: bool) -> Request {
+    let (answered, route) = dialog;
+    let uri = if from_ann { CHAT } else { "sip:ann@198.51.100.1" };
+    let mut request = desk.request(method, uri, "ann@example.test");
+    let (from, to) = (answered.headers.get("From").unwrap(), answered.headers.get("To").unwrap());
+    let (from, to) = if from_ann { (from, to) } else { (to, from) };
+    request.headers.set("From", from.as_str());
+    request.headers.set("To", to.as_str());
+    request.headers.set("Call-ID", answered.headers.call_id().unwrap().as_str());
+    request.with_header("Route", route.as_str())
+}
+
 #[test]
 fn messages_and_the_end_go_along_the_token() {
     let mut desk = Desk::closed();
     assert_eq!(desk.registers(tcp(1), "ann", "01").status, 200);
     desk.done.clear();
-    let (asked, key) = invite(&mut desk);
-    let_pass(&mut desk, &key);
-    let there = desk.request_at(MCU_FLOW);
-    let mut accepted = answer(&there, 200, "mcu");
-    accepted.headers.set("Record-Route", there.headers.get("Record-Route").unwrap().clone());
-    desk.receives(MCU_FLOW, accepted);
-    let answered = desk.answer_at(tcp(1)).unwrap();
+    let dialog = dialog(&mut desk);
     // The organizer and her conference's MCU have one address; the token tells them apart.
-    for (method, flow, other) in [("MESSAGE", tcp(1), MCU_FLOW), ("BYE", MCU_FLOW, tcp(1))] {
-        let mut request = desk.request(method, "sip:there@198.51.100.77", "ann@example.test");
-        let (from, to) = (answered.headers.get("From").unwrap(), answered.headers.get("To").unwrap());
-        let (from, to) = if flow == tcp(1) { (from, to) } else { (to, from) };
-        request.headers.set("From", from.as_str());
-        request.headers.set("To", to.as_str());
-        request.headers.set("Call-ID", asked.headers.call_id().unwrap().as_str());
-        request.headers.push("Route", there.headers.get("Record-Route").unwrap().clone());
-        desk.receives(flow, request);
-        assert_eq!(desk.request_at(other).method.as_str(), method);
+    for (method, from_ann) in [("MESSAGE", true), ("BYE", false)] {
+        let request = within(&mut desk, method, &dialog, from_ann);
+        let (near, far) = if from_ann { (tcp(1), MCU_FLOW) } else { (MCU_FLOW, tcp(1)) };
+        desk.receives(near, request);
+        assert_eq!(desk.request_at(far).method.as_str(), method);
+    }
+}
+
+#[test]
+fn a_dialog_goes_on_with_the_mcu_that_took_it_over() {
+    let mut desk = Desk::closed();
+    assert_eq!(desk.registers(tcp(1), "ann", "01").status, 200);
+    desk.done.clear();
+    let dialog = dialog(&mut desk);
+    let successor = Flow { id: 98, transport: Transport::Inproc };
+    desk.hear(Event::FlowClosed { flow: MCU_FLOW });
+    desk.hear(Event::McuLinked { server_uri: "sip:immcu2.inproc".into(), flow: successor });
+    let mcu = McuUri::parse(CHAT).unwrap();
+    desk.hear(Event::McuMoved { mcu, server_uri: "sip:immcu2.inproc".into() });
+    for (method, from_ann) in [("MESSAGE", true), ("MESSAGE", false), ("BYE", false)] {
+        let request = within(&mut desk, method, &dialog, from_ann);
+        let (near, far) = if from_ann { (tcp(1), successor) } else { (successor, tcp(1)) };
+        desk.receives(near, request);
+        assert_eq!(desk.request_at(far).method.as_str(), method, "from Ann: {from_ann}");
     }
 }
