@@ -6,10 +6,15 @@
 mod accounts;
 #[path = "cli/calling.rs"]
 mod calling;
+#[path = "../../store/tests/conformance/cluster.rs"]
+#[expect(dead_code, reason = "the store's own tests use more of it")]
+mod cluster;
 #[path = "cli/conferences.rs"]
 mod conferences;
 #[path = "cli/configuration.rs"]
 mod configuration;
+#[path = "cli/database.rs"]
+mod database;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/program.rs"]

@@ -31,6 +31,8 @@ fn unsafe_and_impossible_ones_are_refused_with_the_setting() {
         ("[front_end]\nlisten = [\"tcp:nowhere\"]", "nowhere"),
         ("[front_end]\nprivate_key = \"key.pem\"", "certificate"),
         ("[front_end]\nmax_message = 10", "max_message"),
+        ("database_url_file = \"/nowhere/url\"", "database_url_file: /nowhere/url cannot be read"),
+        ("database_url_file = \"/proc/version\"", "postgres://"),
     ] {
         let place = Place::with(configuration);
         let refused = place.confab(&["check"], "").refused();
