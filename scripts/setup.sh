@@ -4,7 +4,7 @@
 # line that would. Ends with 0 when everything is there, 3 when something is still missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- build foreign
+[ $# -gt 0 ] || set -- build database foreign
 
 say() { printf 'setup: %s\n' "$*"; }
 packages() { for group; do sed -n "s/^$group //p" scripts/packages.txt; done; }
@@ -19,20 +19,25 @@ missing() {
   done
 }
 
-# Debian starts a daemon when its package is installed, unless policy-rc.d says no: this machine may be somebody's own.
+# Debian starts a daemon when its package is installed, unless policy-rc.d says no, and PostgreSQL makes itself a cluster: this
+# machine may be somebody's own. Both are told otherwise for as long as it takes.
 install() {
-  local policy=/usr/sbin/policy-rc.d as=()
+  local policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.d as=() added=() status=0
   [ "$(id -u)" = 0 ] || as=(sudo -n)
-  local added=
   if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' | "${as[@]}" tee $policy >/dev/null
     "${as[@]}" chmod +x $policy
-    added=$policy
+    added+=($policy)
   fi
-  local status=0
+  if [[ " $* " = *' postgresql '* ]]; then
+    "${as[@]}" mkdir -p $clusters
+    echo 'create_main_cluster = false' | "${as[@]}" tee $clusters/confab.conf >/dev/null
+    added+=($clusters/confab.conf)
+  fi
   "${as[@]}" apt-get update -q -o APT::Update::Error-Mode=any >/dev/null || status=$?
   [ $status -ne 0 ] || "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" || status=$?
-  [ -z "$added" ] || "${as[@]}" rm -f "$added"
+  [ ${#added[@]} -eq 0 ] || "${as[@]}" rm -f "${added[@]}"
+  [ ! -d $clusters ] || "${as[@]}" rmdir --ignore-fail-on-non-empty $clusters
   return $status
 }
 
