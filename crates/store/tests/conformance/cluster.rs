@@ -95,6 +95,7 @@ impl Cluster {
             .args(as_nobody())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let word = keeper.stdin.take().unwrap();
