@@ -142,6 +142,8 @@ fn policy() -> MeetingPolicy {
         max_conferences_per_organizer: 10,
         media: vec![McuType::Chat],
         default_lifetime_s: 3600,
+        empty_limit_s: 600,
+        idle_limit_s: 24 * 3600,
     }
 }
 

@@ -27,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     policy::{Identity, MeetingPolicy},
     reason::Reason,
-    record::ConferenceRecord,
+    record::{ConferenceRecord, RecordChange},
 };
 use command::PendingCommands;
+use lifecycle::Lifetime;
 use mcu_session::McuSessions;
 use notify::{Changes, Subscribers};
 use roster::Roster;
@@ -164,6 +165,12 @@ pub enum Event {
     },
     /// A [`Action::Save`] failed; what followed it was not done.
     StoreFailed,
+    /// The database has another version of the record than the Focus: its organizer changed it, or
+    /// it was changed while a [`Action::Save`] was under way, which is in it then.
+    RecordChanged {
+        /// The record as it is now.
+        record: Box<ConferenceRecord>,
+    },
     /// The organizer deleted the record, or an administrator ended the meeting.
     EndRequested,
 }
@@ -278,15 +285,23 @@ pub enum Action {
         /// By which rule.
         reason: Reason,
     },
-    /// Durable: what follows waits until the database has this record.
+    /// Durable: what follows waits until the database has this record. If the database has another
+    /// version, `change` is made to that, and [`Event::RecordChanged`] tells the Focus.
     Save {
         /// The record, with its version raised.
         record: Box<ConferenceRecord>,
+        /// How it differs from the version before.
+        change: RecordChange,
     },
     /// So many people are in now.
     CountPeople {
         /// How many.
         count: usize,
+    },
+    /// If nobody joins the meeting ends at this time; it replaces what was said before.
+    ExpectEnd {
+        /// When.
+        at: Time,
     },
     /// The meeting is over; the Focus can be dropped. The record stays.
     End,
@@ -301,6 +316,10 @@ pub enum Ending {
     RemovedOneself,
     /// The meeting was ended.
     ConferenceEnded,
+    /// Nobody has joined for long, or nobody who has signed in was left.
+    Idle,
+    /// The record has expired.
+    Expired,
     /// The same endpoint joined anew; this dialog is its old one.
     Replaced,
 }
@@ -312,6 +331,10 @@ impl Ending {
             Ending::Ejected => "A leader removed you from the conference.",
             Ending::RemovedOneself => "You left the conference.",
             Ending::ConferenceEnded => "The conference was ended by a leader.",
+            Ending::Idle => {
+                "The meeting was closed, because nobody has joined it for long. Join again to go on."
+            }
+            Ending::Expired => "The conference has expired. Ask its organizer to prolong it.",
             Ending::Replaced => "This endpoint joined the conference again.",
         }
     }
@@ -321,6 +344,8 @@ impl Ending {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Focus {
     record: ConferenceRecord,
+    /// The media of this meeting: if the record's are changed, the next meeting has them.
+    media: Vec<McuType>,
     policy: MeetingPolicy,
     /// The record as the database has it, while a change to it is being saved.
     unsaved: Option<command::Unsaved>,
@@ -329,8 +354,7 @@ pub struct Focus {
     subscribers: Subscribers,
     changes: Changes,
     commands: PendingCommands,
-    /// Since when nobody has been in; the meeting ends some time after.
-    empty_since: Option<Time>,
+    lifetime: Lifetime,
     ended: bool,
     #[serde(skip)]
     entropy: Entropy,
@@ -342,6 +366,7 @@ impl Focus {
     pub fn new(record: ConferenceRecord, policy: MeetingPolicy, entropy: Entropy) -> Focus {
         let mcus = McuSessions::new(&record.media);
         Focus {
+            media: record.media.clone(),
             record,
             policy,
             unsaved: None,
@@ -350,7 +375,7 @@ impl Focus {
             subscribers: Subscribers::default(),
             changes: Changes::default(),
             commands: PendingCommands::default(),
-            empty_since: None,
+            lifetime: Lifetime::default(),
             ended: false,
             entropy,
         }
@@ -401,16 +426,17 @@ impl Machine for Focus {
             Event::McuLost { media } => self.mcu_lost(now, media, out),
             Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
             Event::StoreFailed => self.store_failed(out),
-            Event::EndRequested => self.end(now, out),
+            Event::RecordChanged { record } => self.record_changed(now, *record, out),
+            Event::EndRequested => self.end(now, Ending::ConferenceEnded, out),
         }
-        self.note_emptiness(now);
+        self.live_on(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
         if self.ended {
             return None;
         }
-        let due = [self.changes.deadline(), self.mcus.deadline(), self.empty_deadline()];
+        let due = [self.changes.deadline(), self.mcus.deadline(), Some(self.end_deadline())];
         let due = due.into_iter().flatten().min()?;
         // What is done on time must not be lost with a Save that fails, so it comes after the answer.
         Some(self.unsaved.as_ref().map_or(due, |unsaved| due.max(unsaved.at + TICK)))
@@ -425,8 +451,8 @@ impl Machine for Focus {
         if self.changes.deadline().is_some_and(|at| at <= now) {
             self.send_changes(now, out);
         }
-        if self.empty_deadline().is_some_and(|at| at <= now) {
-            self.end(now, out);
+        if let Some(ending) = self.ending_due(now) {
+            self.end(now, ending, out);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Steps 1 and 2: the Focus Factory (MS-CONFPRO, c3p §6). It turns a scheduling client's request
 //! into a conference record and gives back the SIP URI that is the conference.
 //!
-//! It is straight-line work: [`wanted_record`] says which record to load, [`answer`] decides, and
-//! the shell writes what [`Outcome::write`] holds before it sends the response.
+//! It is straight-line work: [`wanted_record`] and [`wants_all`] say what to load, [`answer`]
+//! decides, and the shell writes what [`Outcome::write`] holds before it sends the response.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use confab_schema::{
     conference_info::{
         AdmissionPolicy, ConferenceInfo, ConferenceState, Description, Role, State, User, Users,
     },
-    uri::{ConferenceId, ConferenceUri, FactoryUri, UserUri},
+    uri::{ConferenceId, ConferenceUri, FactoryUri, McuType, UserUri},
     xml::Element,
 };
 
@@ -33,12 +33,27 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const LAST_EXPIRY_YEARS: u32 = 10;
 /// The version of the capabilities document.
 const CAPABILITY_VERSION: u32 = 1;
+/// The reason when nothing more can be said.
+const OTHER_FAILURE: &str = "otherFailure";
+// Deviation: no text within reach has a word for a version that is not the record's; it is otherFailure.
+const STALE: &str = OTHER_FAILURE;
+
+/// What the database has, as far as an answer needs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The record that [`wanted_record`] named, if there is one.
+    pub existing: Option<ConferenceRecord>,
+    /// The organizer's records, if the request [`wants_all`] of them.
+    pub conferences: Vec<ConferenceRecord>,
+}
 
 /// What the store is to do before the response leaves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Insert this new record.
     Create(Box<ConferenceRecord>),
+    /// Replace the record by this next version, and tell the Focus if the conference is active.
+    Modify(Box<ConferenceRecord>),
     /// Delete the record of this conference, after the meeting under it is ended.
     Delete(ConferenceUri),
 }
@@ -55,20 +70,28 @@ pub struct Outcome {
 /// The conference whose record must be loaded before `request` can be answered, if it is about one.
 pub fn wanted_record(organizer: &UserUri, request: &Request) -> Option<ConferenceUri> {
     match request.commands.first()? {
-        Command::AddConference { info, .. } => {
+        Command::AddConference { info, .. } | Command::ModifyConference { info, .. } => {
             let id = info.description.as_ref()?.conference_id.as_deref()?;
             conference_uri(organizer, id)
         }
-        Command::GetConference(keys) | Command::DeleteConference(keys) => key(organizer, keys),
+        Command::GetConference(keys)
+        | Command::GetConferenceWithKey { keys, .. }
+        | Command::DeleteConference(keys) => key(organizer, keys),
         _ => None,
     }
 }
 
+/// Whether all the organizer's records must be loaded before `request` can be answered: to be told,
+/// or to be counted.
+pub fn wants_all(request: &Request) -> bool {
+    let first = request.commands.first();
+    matches!(first, Some(Command::GetConferences | Command::AddConference { .. }))
+}
+
 /// Answers one SERVICE.
 ///
-/// `sender` is the authenticated person, `factory` the URI it was sent to, `existing` the record
-/// that [`wanted_record`] named (if the database has it) and `held` how many records the organizer
-/// has.
+/// `sender` is the authenticated person, `factory` the URI it was sent to, and `known` what the
+/// database has.
 ///
 /// # Errors
 /// A [`Reason`] that is answered with a SIP error status; refusals that the C3P layer can say come
@@ -78,8 +101,7 @@ pub fn answer(
     sender: &UserUri,
     factory: &FactoryUri,
     request: &Request,
-    existing: Option<&ConferenceRecord>,
-    held: usize,
+    known: &Known,
     policy: &MeetingPolicy,
 ) -> Result<Outcome, Reason> {
     if UserUri::parse(&request.from).ok().as_ref() != Some(sender) {
@@ -93,43 +115,65 @@ pub fn answer(
     }
     let [command] = request.commands.as_slice() else { return Err(Reason::C3pUnreadable) };
     let done = |write, body| Ok(Outcome { write, response: Response::new(request, Code::Success, body) });
+    let fails = |token| Ok(Outcome { write: None, response: Response::failed(request, token) });
+    let unknown = || fails(Reason::NoSuchConference.c3p_token());
+    let existing = known.existing.as_ref();
     match command {
         Command::GetConferencingCapabilities => {
             let mcu_types = policy.media.clone();
             done(None, ResultBody::Capabilities(Capabilities { version: CAPABILITY_VERSION, mcu_types }))
         }
         Command::GetAvailableMcuTypes => done(None, ResultBody::McuTypes(policy.media.clone())),
-        Command::AddConference { info, .. } => match plan(now, sender, info, existing, held, policy) {
-            Ok(record) => {
-                let created = created(&record);
-                done(Some(Write::Create(Box::new(record))), ResultBody::Conference(Box::new(created)))
-            }
-            Err(token) => Ok(Outcome { write: None, response: Response::failed(request, token) }),
+        Command::AddConference { info, .. } => match plan(now, sender, info, known, policy) {
+            Ok(record) => done(Some(Write::Create(record.clone())), written(&record)),
+            Err(token) => fails(token),
         },
+        Command::ModifyConference { mcu_uri: None, info, .. } => match replan(now, info, existing, policy) {
+            Ok(record) => done(Some(Write::Modify(record.clone())), written(&record)),
+            Err(token) => fails(token),
+        },
+        Command::ModifyConference { mcu_uri: Some(_), .. } => Err(Reason::NotForAnMcu),
         Command::GetConference(_) => match existing {
             Some(record) => done(None, ResultBody::Conference(Box::new(described(record)))),
-            None => Ok(unknown(request)),
+            None => unknown(),
         },
+        Command::GetConferences => {
+            let summaries = known.conferences.iter().map(summary).collect();
+            done(None, ResultBody::Conferences(summaries))
+        }
         Command::DeleteConference(_) => match existing {
             Some(record) => done(Some(Write::Delete(record.uri.clone())), ResultBody::Empty),
-            None => Ok(unknown(request)),
+            None => unknown(),
         },
+        Command::GetConferenceWithKey { .. } if existing.is_none() => unknown(),
+        // No conference has a key, so there is nothing to encrypt and nobody to be endorsed.
+        Command::GetConferenceWithKey { .. } => fails(OTHER_FAILURE),
+        Command::Unknown { name, .. } if DECLINED.contains(&name.as_str()) => fails(OTHER_FAILURE),
         _ => Err(Reason::CommandNotImplemented),
     }
 }
+
+/// The commands that are known and never carried out.
+const DECLINED: [&str; 2] = ["getEncryptionKey", "endorseUser"];
 
 /// The answer when the database turned out to have the conference already, by a race.
 pub fn already_exists(request: &Request) -> Response {
     Response::failed(request, "conferenceExistsAlready")
 }
 
+/// The answer when the record turned out to have been changed by somebody else, by a race.
+pub fn changed_meanwhile(request: &Request) -> Response {
+    Response::failed(request, STALE)
+}
+
+/// The answer when the record turned out to have been deleted, by a race.
+pub fn deleted_meanwhile(request: &Request) -> Response {
+    Response::failed(request, Reason::NoSuchConference.c3p_token())
+}
+
 /// The answer when the database does not answer.
 pub fn store_failed(request: &Request) -> Response {
     Response::failed(request, Reason::StoreUnavailable.c3p_token())
-}
-
-fn unknown(request: &Request) -> Outcome {
-    Outcome { write: None, response: Response::failed(request, Reason::NoSuchConference.c3p_token()) }
 }
 
 fn key(organizer: &UserUri, keys: &ConferenceKeys) -> Option<ConferenceUri> {
@@ -150,42 +194,26 @@ fn plan(
     now: Time,
     organizer: &UserUri,
     info: &ConferenceInfo,
-    existing: Option<&ConferenceRecord>,
-    held: usize,
+    known: &Known,
     policy: &MeetingPolicy,
-) -> Result<ConferenceRecord, &'static str> {
+) -> Result<Box<ConferenceRecord>, &'static str> {
     let description = info.description.as_ref().ok_or("requestMalformed")?;
     let id = description.conference_id.as_deref().ok_or("requestMalformed")?;
     let uri = conference_uri(organizer, id).ok_or("requestMalformed")?;
-    if existing.is_some() {
+    if known.existing.is_some() {
         return Err("conferenceExistsAlready");
     }
-    if held >= policy.max_conferences_per_organizer {
+    if known.conferences.len() >= policy.max_conferences_per_organizer {
         return Err("serverBusy");
     }
-    let admission = description.admission.unwrap_or(AdmissionPolicy::OpenAuthenticated);
-    if let Permission::Refuse(reason) = policy::may_admit_by(admission) {
-        return Err(reason.c3p_token());
-    }
-    let views = info.view.iter().flat_map(|view| &view.entity_views);
-    let mut media = Vec::new();
-    for view in views {
-        let wanted = policy.media.iter().find(|media| media.as_str() == view.entity);
-        let wanted = *wanted.ok_or(Reason::MediumNotScheduled.c3p_token())?;
-        if !media.contains(&wanted) {
-            media.push(wanted);
-        }
-    }
-    if media.is_empty() {
-        return Err("requestMalformed");
-    }
-    Ok(ConferenceRecord {
+    let media = media(info, policy)?;
+    Ok(Box::new(ConferenceRecord {
         uri,
         version: 1,
         subject: text(description.subject.as_deref())?,
         description: text(description.display_text.as_deref())?,
         expires: expiry(now, description.expiry, policy)?,
-        admission,
+        admission: admission(description.admission)?,
         locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
         participants: invitees(organizer, info)?,
         media,
@@ -194,7 +222,76 @@ fn plan(
         created: now,
         updated: now,
         last_activated: None,
-    })
+    }))
+}
+
+/// The next version of `existing` that `modifyConference` asks for, or the C3P reason why it cannot
+/// be.
+fn replan(
+    now: Time,
+    info: &ConferenceInfo,
+    existing: Option<&ConferenceRecord>,
+    policy: &MeetingPolicy,
+) -> Result<Box<ConferenceRecord>, &'static str> {
+    let existing = existing.ok_or(Reason::NoSuchConference.c3p_token())?;
+    // A client that does not say what it saw may have seen anything.
+    if info.version != existing.version {
+        return Err(STALE);
+    }
+    // Deviation: what modifyConference leaves out stays as it is, instead of having its default again.
+    let mut record = existing.clone();
+    let description = info.description.as_ref().ok_or("requestMalformed")?;
+    if description.subject.is_some() {
+        record.subject = text(description.subject.as_deref())?;
+    }
+    if description.display_text.is_some() {
+        record.description = text(description.display_text.as_deref())?;
+    }
+    if description.expiry.is_some_and(|wanted| wanted != existing.expires) {
+        record.expires = expiry(now, description.expiry, policy)?;
+    }
+    if description.admission.is_some_and(|wanted| wanted != existing.admission) {
+        record.admission = admission(description.admission)?;
+    }
+    if let Some(locked) = info.conference_state.as_ref().and_then(|state| state.locked) {
+        record.locked = locked;
+    }
+    if info.users.is_some() {
+        record.participants = invitees(record.organizer(), info)?;
+    }
+    if info.view.is_some() {
+        record.media = media(info, policy)?;
+    }
+    if description.notification_data.is_some() {
+        record.notification_data = data(description.notification_data.as_ref())?;
+    }
+    if description.organizer_data.is_some() {
+        record.organizer_data = data(description.organizer_data.as_ref())?;
+    }
+    record.version += 1;
+    record.updated = now;
+    Ok(Box::new(record))
+}
+
+fn admission(wanted: Option<AdmissionPolicy>) -> Result<AdmissionPolicy, &'static str> {
+    let admission = wanted.unwrap_or(AdmissionPolicy::OpenAuthenticated);
+    match policy::may_admit_by(admission) {
+        Permission::Allow => Ok(admission),
+        Permission::Refuse(reason) => Err(reason.c3p_token()),
+    }
+}
+
+/// The media that the entity views name, each once.
+fn media(info: &ConferenceInfo, policy: &MeetingPolicy) -> Result<Vec<McuType>, &'static str> {
+    let mut media = Vec::new();
+    for view in info.view.iter().flat_map(|view| &view.entity_views) {
+        let wanted = policy.media.iter().find(|media| media.as_str() == view.entity);
+        let wanted = *wanted.ok_or(Reason::MediumNotScheduled.c3p_token())?;
+        if !media.contains(&wanted) {
+            media.push(wanted);
+        }
+    }
+    if media.is_empty() { Err("requestMalformed") } else { Ok(media) }
 }
 
 fn text(text: Option<&str>) -> Result<String, &'static str> {
@@ -233,14 +330,26 @@ fn invitees(organizer: &UserUri, info: &ConferenceInfo) -> Result<Vec<Invitee>, 
     Ok(invitees)
 }
 
-/// What `addConference` answers: the conference's URI.
-fn created(record: &ConferenceRecord) -> ConferenceInfo {
-    ConferenceInfo {
-        entity: record.uri.to_string(),
-        state: State::Full,
-        version: record.version,
-        ..ConferenceInfo::default()
-    }
+/// What `addConference` and `modifyConference` answer: the conference's URI and the new version.
+fn written(record: &ConferenceRecord) -> ResultBody {
+    ResultBody::Conference(Box::new(ConferenceInfo::full(record.uri.to_string(), record.version)))
+}
+
+/// What `getConferences` tells of each.
+// Deviation: the texts leave open whether entity is empty, as in getConference; here it is the URI.
+fn summary(record: &ConferenceRecord) -> ConferenceInfo {
+    let description = Description {
+        subject: Some(record.subject.clone()),
+        conference_id: Some(record.uri.id.to_string()),
+        expiry: Some(record.expires),
+        last_update: Some(record.updated),
+        last_activate: record.last_activated,
+        admission: Some(record.admission),
+        ..Description::default()
+    };
+    let mut summary = ConferenceInfo::full(record.uri.to_string(), record.version);
+    summary.description = Some(description);
+    summary
 }
 
 /// What `getConference` answers: the whole record, with an empty entity (c3p §6.6).

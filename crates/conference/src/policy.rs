@@ -23,6 +23,10 @@ pub struct MeetingPolicy {
     pub media: Vec<McuType>,
     /// How long a conference scheduled without an expiry lives, in seconds.
     pub default_lifetime_s: u64,
+    /// A meeting ends so long after the last person who signed in has left it, in seconds.
+    pub empty_limit_s: u64,
+    /// A meeting ends so long after the last join, in seconds.
+    pub idle_limit_s: u64,
 }
 
 /// How a person has proved who he is.
@@ -71,12 +75,14 @@ pub enum Right {
     ChangeRoles,
     /// Lock and unlock.
     Lock,
+    /// Change the settings of a conferencing server.
+    ConfigureMcu,
     /// End the conference for everybody.
     End,
 }
 
 /// Who has which right: the one table. Columns: attendee, presenter, the refusal.
-const RIGHTS: [(Right, bool, bool, Reason); 9] = [
+const RIGHTS: [(Right, bool, bool, Reason); 10] = [
     (Right::Watch, true, true, Reason::NotJoined),
     (Right::JoinMedium, true, true, Reason::NotJoined),
     (Right::CallOneself, true, true, Reason::NotJoined),
@@ -85,6 +91,7 @@ const RIGHTS: [(Right, bool, bool, Reason); 9] = [
     (Right::EjectOthers, false, true, Reason::NotPresenter),
     (Right::ChangeRoles, false, true, Reason::NotPresenter),
     (Right::Lock, false, true, Reason::NotPresenter),
+    (Right::ConfigureMcu, false, true, Reason::NotPresenter),
     (Right::End, false, true, Reason::NotPresenter),
 ];
 
@@ -188,7 +195,7 @@ pub fn role_when_called(record: &ConferenceRecord, user: &UserUri, wanted: Optio
     record.listed_role(user).or(wanted).unwrap_or(Role::Attendee)
 }
 
-/// May `requester` schedule, read or delete conferences in the name of `organizer`?
+/// May `requester` schedule, change, read or delete conferences in the name of `organizer`?
 pub fn may_schedule(requester: &UserUri, organizer: &UserUri) -> Permission {
     if requester == organizer { Permission::Allow } else { Permission::Refuse(Reason::BadFrom) }
 }
@@ -248,6 +255,8 @@ mod tests {
             max_conferences_per_organizer: 10,
             media: vec![McuType::Chat],
             default_lifetime_s: 60,
+            empty_limit_s: 600,
+            idle_limit_s: 86_400,
         };
         #[rustfmt::skip]
         let table = [

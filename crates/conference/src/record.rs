@@ -42,10 +42,41 @@ pub struct ConferenceRecord {
     pub last_activated: Option<Time>,
 }
 
+/// What the Focus of an active conference changes of its record. Everything else is the
+/// organizer's, who changes it at the Focus Factory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordChange {
+    /// Somebody joined while the conference was not active.
+    Activated {
+        /// When.
+        at: Time,
+    },
+    /// A leader locked or unlocked it.
+    Locked {
+        /// Whether nobody new gets in.
+        locked: bool,
+        /// When.
+        at: Time,
+    },
+}
+
 impl ConferenceRecord {
     /// Who scheduled it.
     pub fn organizer(&self) -> &UserUri {
         &self.uri.organizer
+    }
+
+    /// The next version of the record, with `change` and nothing else changed. The same change can
+    /// be made to whatever version the database holds, so neither it nor what somebody else changed
+    /// meanwhile is lost.
+    pub fn changed(&self, change: RecordChange) -> ConferenceRecord {
+        let mut next = self.clone();
+        next.version += 1;
+        match change {
+            RecordChange::Activated { at } => next.last_activated = Some(at),
+            RecordChange::Locked { locked, at } => (next.locked, next.updated) = (locked, at),
+        }
+        next
     }
 
     /// The role the organizer gave to `user`: presenter for himself, the listed one for an

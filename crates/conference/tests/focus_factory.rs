@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use confab_conference::{
-    focus_factory::{Outcome, Write, already_exists, answer, store_failed, wanted_record},
+    focus_factory::{
+        Known, Outcome, Write, already_exists, answer, changed_meanwhile, deleted_meanwhile, store_failed,
+        wanted_record, wants_all,
+    },
     policy::MeetingPolicy,
     reason::Reason,
     record::{ConferenceRecord, Invitee},
@@ -34,6 +37,8 @@ fn policy() -> MeetingPolicy {
         max_conferences_per_organizer: 3,
         media: vec![McuType::Chat, McuType::AudioVideo],
         default_lifetime_s: 3600,
+        empty_limit_s: 600,
+        idle_limit_s: 86_400,
     }
 }
 
@@ -70,7 +75,8 @@ fn add_conference(description: &str, users: &str, views: &str) -> Request {
 
 fn ask(request: &Request, existing: Option<&ConferenceRecord>) -> Result<Outcome, Reason> {
     let factory = FactoryUri::parse(FACTORY).unwrap();
-    answer(now(), &user(ANN), &factory, request, existing, 0, &policy())
+    let known = Known { existing: existing.cloned(), conferences: Vec::new() };
+    answer(now(), &user(ANN), &factory, request, &known, &policy())
 }
 
 /// The answer to a request that the factory takes; it must survive the wire.
@@ -275,7 +281,8 @@ fn sizes() {
     let factory = FactoryUri::parse(FACTORY).unwrap();
     let request = add_conference(ID, "", CHAT);
     for (held, reason) in [(2, None), (3, Some("serverBusy"))] {
-        let outcome = answer(now(), &user(ANN), &factory, &request, None, held, &policy()).unwrap();
+        let known = Known { existing: None, conferences: vec![record(); held] };
+        let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
         assert_eq!(outcome.response.failure_reason(), reason, "{held}");
         assert_eq!(outcome.write.is_some(), reason.is_none());
     }
@@ -305,6 +312,153 @@ fn a_conference_is_read() {
         assert_eq!(info.conference_state.as_ref().unwrap().locked, Some(true));
         fails(&request, None, "conferenceDoesntExist");
     }
+}
+
+/// `modifyConference` of hers; `inside` is what stands in the `conference-info`.
+fn modify(version: &str, inside: &str) -> Request {
+    request(&format!(
+        r#"<modifyConference><ci:conference-info entity="" {version}>{inside}</ci:conference-info></modifyConference>"#
+    ))
+}
+
+/// The record as a request that the factory takes leaves it.
+fn modified(existing: &ConferenceRecord, inside: &str) -> ConferenceRecord {
+    let request = modify(&format!(r#"version="{}""#, existing.version), inside);
+    assert_eq!(
+        (wanted_record(&user(ANN), &request), wants_all(&request)),
+        (Some(existing.uri.clone()), false)
+    );
+    let outcome = say(&request, Some(existing));
+    let Some(Write::Modify(record)) = outcome.write else { panic!("{outcome:?}") };
+    let ResultBody::Conference(info) = &outcome.response.results[0].body else { panic!("{record:?}") };
+    assert_eq!((info.entity.clone(), info.version), (record.uri.to_string(), existing.version + 1));
+    assert_eq!((record.version, record.updated), (existing.version + 1, now()));
+    *record
+}
+
+#[test]
+fn a_conference_is_changed() {
+    let earlier = now() - Duration::from_secs(3600);
+    let data = "<msci:notification-data><a xmlns='urn:x'/></msci:notification-data>";
+    let mut before = created(&add_conference(&format!("<ci:subject>Plans</ci:subject>{ID}{data}"), "", CHAT));
+    (before.created, before.updated, before.last_activated) = (earlier, earlier, Some(earlier));
+    (before.version, before.locked) = (7, true);
+
+    // What is left out stays.
+    let inside = format!("<ci:conference-description>{ID}</ci:conference-description>");
+    let same = ConferenceRecord { version: 8, updated: now(), ..before.clone() };
+    assert_eq!(modified(&before, &inside), same);
+
+    let inside = format!(
+        r#"<ci:conference-description><ci:display-text>Why</ci:display-text><ci:subject>New plans</ci:subject>{ID}
+            <msci:expiry-time>2026-12-24T12:00:00Z</msci:expiry-time>
+            <msci:admission-policy>closedAuthenticated</msci:admission-policy>
+            <msci:organizer-roaming-data>x</msci:organizer-roaming-data></ci:conference-description>
+        <ci:conference-state><ci:locked>false</ci:locked></ci:conference-state>
+        <ci:users><ci:user entity="sip:eve@example.test"/></ci:users>
+        <msci:conference-view><msci:entity-view entity="audio-video"/></msci:conference-view>"#
+    );
+    let after = modified(&before, &inside);
+    assert_eq!((after.subject.as_str(), after.description.as_str()), ("New plans", "Why"));
+    assert_eq!(after.expires, date::parse("2026-12-24T12:00:00Z").unwrap());
+    assert_eq!((after.admission, after.locked), (AdmissionPolicy::ClosedAuthenticated, false));
+    assert_eq!(after.participants, [Invitee { user: user("sip:eve@example.test"), role: Role::Attendee }]);
+    assert_eq!(after.media, [McuType::AudioVideo]);
+    assert_eq!(after.notification_data, before.notification_data);
+    assert!(after.organizer_data.is_some());
+    assert_eq!((after.created, after.last_activated), (before.created, before.last_activated));
+    // Nobody is invited any more.
+    let inside = format!("<ci:conference-description>{ID}</ci:conference-description><ci:users/>");
+    assert_eq!(modified(&after, &inside).participants, []);
+}
+
+#[test]
+fn a_change_needs_the_version_last_seen() {
+    let mut record = record();
+    record.version = 4;
+    let inside = format!("<ci:conference-description>{ID}</ci:conference-description>");
+    for stale in ["", r#"version="0""#, r#"version="3""#, r#"version="5""#] {
+        fails(&modify(stale, &inside), Some(&record), "otherFailure");
+    }
+    let right = modify(r#"version="4""#, &inside);
+    assert!(say(&right, Some(&record)).write.is_some());
+    fails(&right, None, "conferenceDoesntExist");
+    // What the factory decided may turn out to be late.
+    assert_eq!(changed_meanwhile(&right).failure_reason(), Some("otherFailure"));
+    assert_eq!(deleted_meanwhile(&right).failure_reason(), Some("conferenceDoesntExist"));
+}
+
+#[test]
+fn a_change_keeps_the_rules_of_a_new_conference() {
+    let record = record();
+    let check = |inside: &str, reason: &str| {
+        fails(&modify(r#"version="1""#, inside), Some(&record), reason);
+    };
+    let describe = |what: &str| format!("<ci:conference-description>{ID}{what}</ci:conference-description>");
+    let view = |views: &str| describe("") + &format!("<msci:conference-view>{views}</msci:conference-view>");
+    let long = "x".repeat(4097);
+    check(&describe(&format!("<ci:subject>{long}</ci:subject>")), "requestTooLarge");
+    check(&describe(&format!("<ci:display-text>{long}</ci:display-text>")), "requestTooLarge");
+    check(&describe("<msci:expiry-time>2045-01-01T00:00:00Z</msci:expiry-time>"), "requestMalformed");
+    check(&describe("<msci:admission-policy>anonymous</msci:admission-policy>"), "unauthorized");
+    check(&view(""), "requestMalformed");
+    check(&view(r#"<msci:entity-view entity="meeting"/>"#), "mcuTypeNotAvailable");
+    let tel = r#"<ci:users><ci:user entity="tel:+4930555"/></ci:users>"#;
+    check(&(describe("") + tel), "requestMalformed");
+    for data in ["notification-data", "organizer-roaming-data"] {
+        let data = format!("<msci:{data}>{}</msci:{data}>", "x".repeat(16 * 1024));
+        check(&describe(&data), "requestTooLarge");
+    }
+    // One that expired long ago may be changed in everything else.
+    let mut old = record.clone();
+    old.expires = date::parse("2024-01-01T00:00:00Z").unwrap();
+    let inside = describe("<msci:expiry-time>2024-01-01T00:00:00Z</msci:expiry-time>");
+    assert_eq!(modified(&old, &inside).expires, old.expires);
+    let mcu = r#"<modifyConference mscp:mcuUri="x"><ci:conference-info entity=""/></modifyConference>"#;
+    assert_eq!(ask(&request(mcu), Some(&record)), Err(Reason::NotForAnMcu));
+}
+
+#[test]
+fn all_her_conferences_are_listed() {
+    for command in ["<getConferences/>", r#"<getConferences static="true"/>"#] {
+        let request = request(command);
+        assert_eq!((wanted_record(&user(ANN), &request), wants_all(&request)), (None, true));
+        let mut second = record();
+        second.uri =
+            ConferenceUri::parse("sip:ann@example.test;gruu;opaque=app:conf:focus:id:SECOND77").unwrap();
+        (second.version, second.last_activated) = (3, Some(now()));
+        second.organizer_data = Some(confab_schema::xml::Element::new("urn:x", "secret"));
+        let known = Known { existing: None, conferences: vec![record(), second.clone()] };
+        let factory = FactoryUri::parse(FACTORY).unwrap();
+        let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
+        assert_eq!((outcome.write, outcome.response.code), (None, Code::Success));
+        let response = Response::parse(&outcome.response.to_bytes()).unwrap();
+        let ResultBody::Conferences(all) = &response.results[0].body else { panic!("{response:?}") };
+        let seen: Vec<_> = all.iter().map(|info| (info.entity.as_str(), info.version)).collect();
+        assert_eq!(seen, [(CONFERENCE, 1), (second.uri.to_string().as_str(), 3)]);
+        let description = all[1].description.as_ref().unwrap();
+        assert_eq!(description.conference_id.as_deref(), Some("SECOND77"));
+        assert_eq!((description.last_activate, description.expiry), (Some(now()), Some(second.expires)));
+        assert_eq!(description.admission, Some(AdmissionPolicy::OpenAuthenticated));
+        assert_eq!((&description.organizer_data, &all[1].users), (&None, &None), "a summary");
+    }
+    let ResultBody::Conferences(none) = &say(&request("<getConferences/>"), None).response.results[0].body
+    else {
+        panic!("there is a list without entries")
+    };
+    assert!(none.is_empty());
+}
+
+#[test]
+fn keys_and_endorsements_are_declined() {
+    let with_key = request(
+        r#"<getConference><conferenceKeys msci:conference-id="3E1C92F04C68"/><msci:encryption-key><msci:x509-certificate>TUlJQg==</msci:x509-certificate></msci:encryption-key></getConference>"#,
+    );
+    assert_eq!(wanted_record(&user(ANN), &with_key), ConferenceUri::parse(CONFERENCE).ok());
+    fails(&with_key, Some(&record()), "otherFailure");
+    fails(&with_key, None, "conferenceDoesntExist");
+    fails(&request("<getEncryptionKey/>"), None, "otherFailure");
+    fails(&request("<endorseUser/>"), None, "otherFailure");
 }
 
 #[test]
@@ -345,7 +499,7 @@ fn envelopes() {
     let check = |sender: &str, factory: &str, from: &str, to: &str, expect: Option<Reason>| {
         let request = request_with(from, to, "<getConferencingCapabilities/>");
         let factory = FactoryUri::parse(factory).unwrap();
-        let got = answer(now(), &user(sender), &factory, &request, None, 0, &policy());
+        let got = answer(now(), &user(sender), &factory, &request, &Known::default(), &policy());
         assert_eq!(got.err(), expect, "{sender} {factory} {from} {to}");
     };
     let bob = "sip:bob@example.test";
@@ -368,9 +522,6 @@ fn commands_it_does_not_carry_out() {
     let user = r#"<conferenceKeys confEntity="x"/><ci:user entity="sip:ann@example.test"/>"#;
     let keys = r#"<userKeys confEntity="x" userEntity="sip:ann@example.test"/>"#;
     for command in [
-        "<getConferences/>".into(),
-        "<getEncryptionKey/>".into(),
-        r#"<modifyConference><ci:conference-info entity=""/></modifyConference>"#.into(),
         format!("<addUser>{user}</addUser>"),
         format!("<deleteUser>{keys}</deleteUser>"),
         "<modifyConferenceLock><locked>true</locked></modifyConferenceLock>".into(),

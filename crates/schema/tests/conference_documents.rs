@@ -56,6 +56,10 @@ samples! {
     REQUEST "cccp-roles-request",
     REQUEST "cccp-lock-request",
     REQUEST "cccp-several-request",
+    REQUEST "cccp-modify-request",
+    REQUEST "cccp-modify-mcu-request",
+    REQUEST "cccp-key-request",
+    RESPONSE "cccp-endorse-failure",
     RESPONSE "cccp-conferences-response",
     INFO "conference-info-full",
     INFO "conference-info-partial",
@@ -140,6 +144,20 @@ fn commands_are_read() {
 
     let Command::DeleteUser { mcu_uri: Some(_), .. } = command("cccp-delete-user-request") else { panic!() };
     let Command::ModifyConferenceLock { locked: true, .. } = command("cccp-lock-request") else { panic!() };
+
+    let Command::ModifyConference { mcu_uri: None, info, whole: None } = command("cccp-modify-request")
+    else {
+        panic!()
+    };
+    assert_eq!((info.version, info.view), (4, None));
+    let Command::ModifyConference { mcu_uri, whole, .. } = command("cccp-modify-mcu-request") else {
+        panic!()
+    };
+    assert_eq!(mcu_uri, Some(FOCUS.replace("focus", "audio-video")));
+    // It is there for a server that knows more than this crate.
+    assert!(String::from_utf8(whole.unwrap().to_bytes().to_vec()).unwrap().contains("initialFilters"));
+    let Command::GetConferenceWithKey { keys, certificate } = command("cccp-key-request") else { panic!() };
+    assert_eq!((keys.conference_id.as_deref(), &*certificate), (Some("5F0D6A3BC1E24788"), "TUlJQg=="));
 
     let several = request("cccp-several-request");
     let Command::GetConference(keys) = &several.commands[0] else { panic!() };

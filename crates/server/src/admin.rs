@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use confab_conference::record::ConferenceRecord;
+use confab_machine::Time;
 use confab_schema::date;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
@@ -90,19 +92,48 @@ async fn list(server: &Server) -> (StatusCode, String) {
         Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     };
     let active = server.directory.active_conferences();
-    let mut text =
-        format!("{:<32}  {:<28} {:>6}  {:<20}  {}\n", "ID", "organizer", "people", "expires", "subject");
+    let mut text = line(["ID", "organizer", "people", "expires", "deleted", "activated", "ends", "subject"]);
     for record in &records {
-        let people =
-            active.iter().find(|(uri, _)| *uri == record.uri).map_or("-".into(), |(_, n)| n.to_string());
-        let organizer = record.organizer().address();
-        let (id, expires) = (record.uri.id.as_str(), date::format(record.expires));
-        text += &format!("{id:<32}  {organizer:<28} {people:>6}  {expires:<20}  {}\n", record.subject);
+        let people = active.iter().find(|(uri, _)| *uri == record.uri).map(|(_, people)| people.to_string());
+        let dates = Dates::of(server, record);
+        let or_none = |date: Option<Time>| date.map_or("-".into(), date::format);
+        text += &line([
+            record.uri.id.as_str(),
+            record.organizer().address(),
+            &people.unwrap_or("-".into()),
+            &date::format(record.expires),
+            &date::format(dates.deleted),
+            &or_none(record.last_activated),
+            &or_none(dates.ends),
+            &record.subject,
+        ]);
     }
     if records.is_empty() {
         text += "No conference is scheduled.\n";
     }
     (StatusCode::OK, text)
+}
+
+/// One line of the list.
+fn line([id, organizer, people, expires, deleted, activated, ends, subject]: [&str; 8]) -> String {
+    format!(
+        "{id:<32}  {organizer:<28} {people:>6}  {expires:<20}  {deleted:<20}  {activated:<20}  {ends:<20}  {subject}\n"
+    )
+}
+
+/// What becomes of a conference, and when, if nobody does anything.
+struct Dates {
+    /// The record is deleted.
+    deleted: Time,
+    /// The meeting ends, if one is going on.
+    ends: Option<Time>,
+}
+
+impl Dates {
+    fn of(server: &Server, record: &ConferenceRecord) -> Dates {
+        let ends = server.directory.expected_end(&record.uri).map(|end| end.min(record.expires));
+        Dates { deleted: record.expires + server.content_grace, ends }
+    }
 }
 
 async fn show(server: &Server, id: &str) -> (StatusCode, String) {
@@ -113,17 +144,25 @@ async fn show(server: &Server, id: &str) -> (StatusCode, String) {
     let active = server.directory.active_conferences();
     let people = active.iter().find(|(uri, _)| *uri == record.uri).map(|(_, people)| *people);
     let media: Vec<&str> = record.media.iter().map(|media| media.as_str()).collect();
-    let mut text = format!(
-        "{}\nsubject    {}\nmedia      {}\nadmission  {}\nlocked     {}\nscheduled  {}\nexpires    {}\nmeeting    {}\n",
-        record.uri,
-        record.subject,
-        media.join(", "),
-        record.admission.as_str(),
-        if record.locked { "yes" } else { "no" },
-        date::format(record.created),
-        date::format(record.expires),
-        people.map_or("not active".into(), |people| format!("active, {people} in it")),
-    );
+    let dates = Dates::of(server, &record);
+    let mut text = format!("{}\n", record.uri);
+    for (label, value) in [
+        ("subject", record.subject.clone()),
+        ("media", media.join(", ")),
+        ("admission", record.admission.as_str().to_owned()),
+        ("locked", if record.locked { "yes" } else { "no" }.to_owned()),
+        ("scheduled", date::format(record.created)),
+        ("changed", date::format(record.updated)),
+        ("expires", date::format(record.expires)),
+        ("deleted", format!("{} unless it is prolonged", date::format(dates.deleted))),
+        ("activated", record.last_activated.map_or("never".into(), date::format)),
+        ("meeting", people.map_or("not active".into(), |people| format!("active, {people} in it"))),
+    ] {
+        text += &format!("{label:<9}  {value}\n");
+    }
+    if let Some(ends) = dates.ends {
+        text += &format!("ends       {} if nobody joins before\n", date::format(ends));
+    }
     for invitee in &record.participants {
         text += &format!("invited    {} as {}\n", invitee.user, invitee.role.as_str());
     }
@@ -141,10 +180,7 @@ async fn end(server: &Server, id: &str) -> (StatusCode, String) {
 }
 
 /// The one record whose ID begins with `id`.
-async fn find(
-    server: &Server,
-    id: &str,
-) -> Result<confab_conference::record::ConferenceRecord, (StatusCode, String)> {
+async fn find(server: &Server, id: &str) -> Result<ConferenceRecord, (StatusCode, String)> {
     let records = server
         .store
         .conferences(None, LIST_LIMIT)

@@ -2,13 +2,16 @@
 //!
 //! Without a file everything runs on this machine, on SQLite, with SIP on all addresses.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
 use crate::data;
+
+/// No conference is scheduled further ahead, so none is by default.
+const LONGEST_LIFETIME_DAYS: u64 = 10 * 365;
 
 /// How people prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -91,6 +94,13 @@ pub struct ConferencesConfig {
     pub max_per_organizer: usize,
     /// How many days a conference lives that was scheduled without an expiry.
     pub default_lifetime_days: u64,
+    /// How many days after its expiry a conference is deleted; until then its organizer may still
+    /// prolong it.
+    pub content_grace_days: u64,
+    /// How many minutes after the last person who signed in has left it a meeting ends.
+    pub empty_minutes: u64,
+    /// How many hours after the last join a meeting ends.
+    pub idle_hours: u64,
 }
 
 impl Default for Config {
@@ -128,7 +138,14 @@ impl Default for FrontEndConfig {
 
 impl Default for ConferencesConfig {
     fn default() -> ConferencesConfig {
-        ConferencesConfig { max_participants: 250, max_per_organizer: 1000, default_lifetime_days: 14 }
+        ConferencesConfig {
+            max_participants: 250,
+            max_per_organizer: 1000,
+            default_lifetime_days: 14,
+            content_grace_days: 14,
+            empty_minutes: 10,
+            idle_hours: 24,
+        }
     }
 }
 
@@ -247,7 +264,7 @@ impl Config {
             !self.digest_algorithms.is_empty(),
             "digest_algorithms is empty, so nobody could sign in; use [\"md5\"] or [\"sha-256\", \"md5\"]"
         );
-        ensure!(self.conferences.max_participants > 0, "conferences.max_participants must be at least 1");
+        self.conferences.check()?;
         if self.auth.is_empty()
             && let Some(open) = self.front_end.listen.iter().find(|listen| !listen.address.ip().is_loopback())
         {
@@ -264,6 +281,29 @@ impl Config {
         );
         data::database(self)?;
         Ok(())
+    }
+}
+
+impl ConferencesConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.max_participants > 0, "conferences.max_participants must be at least 1");
+        for (name, value, least, most) in [
+            ("default_lifetime_days", self.default_lifetime_days, 1, LONGEST_LIFETIME_DAYS),
+            ("content_grace_days", self.content_grace_days, 0, 365),
+            ("empty_minutes", self.empty_minutes, 1, 24 * 60),
+            ("idle_hours", self.idle_hours, 1, 365 * 24),
+        ] {
+            ensure!(
+                (least..=most).contains(&value),
+                "conferences.{name} = {value} is out of range; it must be {least} to {most}"
+            );
+        }
+        Ok(())
+    }
+
+    /// How long after its expiry a conference is deleted.
+    pub const fn content_grace(&self) -> Duration {
+        Duration::from_secs(self.content_grace_days * 24 * 3600)
     }
 }
 
@@ -346,6 +386,11 @@ mod tests {
                 "auth = []\ndatabase_url_file = \"url\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]",
                 "database_url_file",
             ),
+            ("[conferences]\ndefault_lifetime_days = 0", "default_lifetime_days"),
+            ("[conferences]\ncontent_grace_days = 366", "content_grace_days = 366"),
+            ("[conferences]\nempty_minutes = 0", "1 to 1440"),
+            ("[conferences]\nidle_hours = 0", "idle_hours"),
+            ("[conferences]\nidle_hours = 9223372036854775807", "idle_hours"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");

@@ -13,6 +13,8 @@ use crate::clock::Clock;
 pub enum Performed<E> {
     /// It is done, or well on its way.
     Done,
+    /// It is done, and the machine hears this after what followed is done too.
+    Told(E),
     /// A durable action failed: the machine hears this instead of what followed being done.
     Failed(E),
     /// The machine has ended.
@@ -90,21 +92,22 @@ where
     M::Action: Traced,
     S: Shell<M>,
 {
-    let mut failure = None;
+    let mut told = Vec::new();
     for action in std::mem::take(out) {
         if let Some(note) = action.flow_note() {
             shell.note(now, note);
         }
         match shell.perform(now, action).await {
             Performed::Done => {}
+            Performed::Told(event) => told.push(event),
             Performed::Failed(event) => {
-                failure = Some(event);
+                told.push(event);
                 break;
             }
             Performed::Stop => return false,
         }
     }
-    if let Some(event) = failure {
+    for event in told {
         hear(machine, now, event, out, shell);
     }
     true
@@ -213,6 +216,9 @@ mod tests {
                         return Performed::Failed(Event::Failed(what));
                     }
                     self.write(format!("saved {what}"));
+                    if what == "in conflict" {
+                        return Performed::Told(Event::Want(vec![Action::Do("took notice")]));
+                    }
                 }
                 Action::Stop => return Performed::Stop,
             }
@@ -282,6 +288,16 @@ mod tests {
         assert!(!diary.contains(&"note: the 200".to_owned()), "what was not done is not noted");
         let failure = diary.iter().position(|line| line == "note: record").unwrap();
         assert!(failure < diary.iter().rposition(|line| line == "note: heard wishes").unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_a_save_found_out_is_heard_after_all_else_is_done() {
+        use Action::{Do, Save};
+        let events =
+            vec![Event::Want(vec![Save("in conflict"), Do("the 200")]), Event::Want(vec![Do("next")])];
+        let (diary, _) = run(Puppet::default(), events, &[]).await;
+        let done: Vec<&String> = diary.iter().filter(|line| !line.starts_with("note: ")).collect();
+        assert_eq!(done, ["saved in conflict", "the 200", "took notice", "next"]);
     }
 
     #[tokio::test]

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    focus_factory::{self, Outcome, Write},
+    focus_factory::{self, Known, Outcome, Write},
     policy::MeetingPolicy,
     reason::Reason,
-    record::ConferenceRecord,
 };
 use confab_machine::{Component, FlowNote};
 use confab_schema::{
@@ -67,13 +66,12 @@ impl FocusFactoryHost {
         let wanted = focus_factory::wanted_record(factory.organizer(), document);
         let command = document.commands.first().map(cccp::Command::summary).unwrap_or_default();
         self.note(&wanted, 1, Component::Client, Component::FocusFactory, format!("SERVICE {command}"));
-        let (existing, held) = self.load(factory.organizer(), wanted.as_ref()).await.map_err(|error| {
+        let known = self.load(factory.organizer(), wanted.as_ref(), document).await.map_err(|error| {
             warn!(%error, "the conferencing database does not answer");
             Reason::StoreUnavailable
         })?;
-        let now = self.clock.now();
         let outcome =
-            focus_factory::answer(now, user, &factory, document, existing.as_ref(), held, &self.policy)?;
+            focus_factory::answer(self.clock.now(), user, &factory, document, &known, &self.policy)?;
         let Outcome { write, response } = outcome;
         let answer = match write {
             None => response,
@@ -88,13 +86,17 @@ impl FocusFactoryHost {
         &self,
         organizer: &UserUri,
         wanted: Option<&ConferenceUri>,
-    ) -> Result<(Option<ConferenceRecord>, usize), StoreError> {
-        let Some(wanted) = wanted else { return Ok((None, 0)) };
-        let existing = self.store.conference(wanted).await?;
-        // One more than allowed is enough to know.
-        let limit = self.policy.max_conferences_per_organizer;
-        let held = self.store.conferences(Some(organizer), limit).await?.len();
-        Ok((existing, held))
+        document: &cccp::Request,
+    ) -> Result<Known, StoreError> {
+        let mut known = Known::default();
+        if let Some(wanted) = wanted {
+            known.existing = self.store.conference(wanted).await?;
+        }
+        if focus_factory::wants_all(document) {
+            let limit = self.policy.max_conferences_per_organizer;
+            known.conferences = self.store.conferences(Some(organizer), limit).await?;
+        }
+        Ok(known)
     }
 
     /// Step 2: durable before the answer leaves.
@@ -110,14 +112,26 @@ impl FocusFactoryHost {
                 self.note(wanted, 2, Component::FocusFactory, Component::Store, "insert".into());
                 self.store.create_conference(record).await
             }
+            Write::Modify(record) => {
+                let summary = format!("save v{}", record.version);
+                self.note(wanted, 2, Component::FocusFactory, Component::Store, summary);
+                self.store.save_conference(record).await
+            }
             Write::Delete(conference) => {
                 self.note(wanted, 2, Component::FocusFactory, Component::Store, "delete".into());
                 self.directory.end(conference);
                 self.store.delete_conference(conference).await
             }
         };
+        if let (Ok(()), Write::Modify(record)) = (&written, &write) {
+            // In this order the Focus has the new record before anybody hears that there is one.
+            self.directory.record_changed(record).await;
+        }
         match written {
-            Ok(()) | Err(StoreError::NotFound) => response,
+            Ok(()) => response,
+            Err(StoreError::NotFound) if matches!(write, Write::Delete(_)) => response,
+            Err(StoreError::NotFound) => focus_factory::deleted_meanwhile(document),
+            Err(StoreError::Conflict) => focus_factory::changed_meanwhile(document),
             Err(StoreError::AlreadyExists) => focus_factory::already_exists(document),
             Err(error) => {
                 warn!(%error, "a conference record could not be written");

@@ -326,7 +326,8 @@ impl FocusHost {
                 wish @ (focus::Action::RequestMcu { .. }
                 | focus::Action::CommandMcu { .. }
                 | focus::Action::Save { .. }
-                | focus::Action::CountPeople { .. }) => out.push(Action::Focus(wish)),
+                | focus::Action::CountPeople { .. }
+                | focus::Action::ExpectEnd { .. }) => out.push(Action::Focus(wish)),
                 focus::Action::End => self.drain(now, out),
             }
         }

@@ -25,4 +25,5 @@ pub mod mcu_host;
 mod refusal;
 pub mod roles;
 pub mod sip_transport;
+pub mod sweeper;
 pub mod vault;

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -34,6 +35,7 @@ use crate::{
     mcu_factory_host::{FACTORY_PATH, McuFactoryHost},
     mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
     sip_transport::{self, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
+    sweeper::Sweeper,
     vault::Vault,
 };
 
@@ -60,6 +62,8 @@ pub struct Server {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Clock,
+    /// How long after its expiry a conference is deleted.
+    pub content_grace: Duration,
     /// The certificate that TLS clients may be told to trust, if one was made.
     pub certificate: Option<std::path::PathBuf>,
 }
@@ -147,15 +151,27 @@ pub async fn start_with(
         focus_factory,
         directory: directory.clone(),
     };
-    tokio::spawn(hand_on(transport_events, front_end.clone(), |event| match event {
-        TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
-        TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
-    }));
+    tokio::spawn(hand_on(transport_events, front_end.clone(), from_transport));
     tokio::spawn(async move { drop(drive(machine, front_end_events, clock, shell).await) });
 
     start_im_mcu(im_mcu, config, &network, &control, clock, &flows_log, &factory_url);
     link_im_mcu(&network, &transport, &front_end).await?;
-    Ok(Server { bound, transport, flows: flows_log, directory, store, clock, certificate })
+    let content_grace = config.conferences.content_grace();
+    start_sweeper(&store, &directory, content_grace, clock);
+    Ok(Server { bound, transport, flows: flows_log, directory, store, clock, content_grace, certificate })
+}
+
+/// Deletes expired records now and then.
+fn start_sweeper(store: &Arc<dyn Store>, directory: &FocusDirectory, grace: Duration, clock: Clock) {
+    let sweeper = Sweeper { store: Arc::clone(store), directory: directory.clone(), grace };
+    tokio::spawn(sweeper.run(clock));
+}
+
+fn from_transport(event: TransportEvent) -> front_end::Event {
+    match event {
+        TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
+        TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
+    }
 }
 
 fn limits(config: &Config) -> ConnectionLimits {
@@ -196,6 +212,8 @@ fn policy(config: &Config) -> MeetingPolicy {
         // Only what works is advertised.
         media: vec![McuType::Chat],
         default_lifetime_s: config.conferences.default_lifetime_days * 24 * 3600,
+        empty_limit_s: config.conferences.empty_minutes * 60,
+        idle_limit_s: config.conferences.idle_hours * 3600,
     }
 }
 

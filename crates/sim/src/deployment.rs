@@ -13,7 +13,7 @@ use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_server::{
     client_host::{RunningClient, ServerAddress},
     clock::Clock,
-    config::{AuthScheme, Config, Listen, ListenTransport},
+    config::{AuthScheme, ConferencesConfig, Config, Listen, ListenTransport},
     roles::{self, Resources, Server},
     sip_transport::connector_for,
     vault::Vault,
@@ -56,6 +56,11 @@ impl Deployment {
     /// A Confab that challenges nobody, with another MCU for IM.
     pub async fn with_im_mcu(im_mcu: Box<dyn Mcu>) -> Deployment {
         Deployment::start(&config(vec![]), im_mcu).await
+    }
+
+    /// A Confab that challenges nobody, with other limits for its conferences.
+    pub async fn with_conferences(conferences: ConferencesConfig) -> Deployment {
+        Deployment::start(&Config { conferences, ..config(vec![]) }, Box::new(ImMcu)).await
     }
 
     /// A Confab that challenges nobody and listens for TCP and TLS on this machine. It lives in real

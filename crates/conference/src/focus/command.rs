@@ -15,7 +15,7 @@ use super::{Action, CommandId, Ending, Focus, JoinId, join::the_endpoint, mcu_se
 use crate::{
     policy::{self, Permission, Right},
     reason::Reason,
-    record::ConferenceRecord,
+    record::{ConferenceRecord, RecordChange},
 };
 
 /// The commands that wait for conferencing servers.
@@ -35,7 +35,8 @@ struct Pending {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Unsaved {
     previous: ConferenceRecord,
-    command: CommandId,
+    /// Whose change it is, if somebody waits for it.
+    command: Option<CommandId>,
     /// When it was handed to the database.
     pub(super) at: Time,
 }
@@ -94,7 +95,7 @@ impl Focus {
                 self.check_entity(keys.entity.as_deref())?;
                 self.lock(now, &incoming, *locked, out)
             }
-            Command::GetConference(keys) => {
+            Command::GetConference(keys) | Command::GetConferenceWithKey { keys, .. } => {
                 self.check_entity(keys.entity.as_deref())?;
                 self.allow(&incoming, Right::Watch)?;
                 let info = self.full_info();
@@ -109,16 +110,56 @@ impl Focus {
                     ConferenceInfo { entity: self.record.uri.to_string(), ..ConferenceInfo::default() };
                 self.accept(&incoming, out);
                 self.finish(&incoming, ResultBody::Conference(Box::new(info)), BTreeSet::new(), out);
-                self.end(now, out);
+                self.end(now, Ending::ConferenceEnded, out);
                 Ok(())
             }
+            Command::ModifyConference { mcu_uri: Some(mcu), info, .. } => {
+                self.check_entity(Some(&info.entity))?;
+                self.configure_mcu(&incoming, wanted, mcu, out)
+            }
+            Command::Unknown { name, .. } => self.decline(&incoming, name, out),
             Command::GetConferencingCapabilities
             | Command::GetAvailableMcuTypes
             | Command::AddConference { .. }
-            | Command::ModifyConference(_)
-            | Command::GetConferences
-            | Command::Unknown { .. } => Err(Reason::CommandNotImplemented),
+            | Command::ModifyConference { mcu_uri: None, .. }
+            | Command::GetConferences => Err(Reason::CommandNotImplemented),
         }
+    }
+
+    /// Commands that are known and cannot be done here are answered as C3P has it, all others as
+    /// not implemented: `setLobbyAccess` among them, for there is no lobby.
+    fn decline(&mut self, incoming: &Incoming<'_>, name: &str, out: &mut Vec<Action>) -> Result<(), Reason> {
+        let token = match name {
+            "modifyConferenceAnnouncements" => {
+                self.allow(incoming, Right::ConfigureMcu)?;
+                "notSupported"
+            }
+            "endorseUser" => "otherFailure",
+            _ => return Err(Reason::CommandNotImplemented),
+        };
+        self.accept(incoming, out);
+        self.finish_failed(incoming, token, out);
+        Ok(())
+    }
+
+    /// `modifyConference` to one MCU (c3p §8.7): whether it has such settings is for it to say.
+    fn configure_mcu(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: &Command,
+        mcu: &str,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Reason> {
+        let media = self.this_mcu(mcu)?;
+        self.allow(incoming, Right::ConfigureMcu)?;
+        if self.mcus.control_url(media).is_none() {
+            return Err(Reason::McuUnavailable);
+        }
+        self.accept(incoming, out);
+        let purpose = Purpose::Command(incoming.command);
+        let waits = self.command_mcu(media, command.clone(), purpose, out).into_iter().collect();
+        self.finish(incoming, ResultBody::Empty, waits, out);
+        Ok(())
     }
 
     fn allow(&self, incoming: &Incoming<'_>, right: Right) -> Result<(), Reason> {
@@ -257,12 +298,7 @@ impl Focus {
         self.allow(incoming, Right::Lock)?;
         self.accept(incoming, out);
         if self.record.locked != locked {
-            let previous = self.record.clone();
-            self.unsaved = Some(Unsaved { previous, command: incoming.command, at: now });
-            self.record.locked = locked;
-            self.record.version += 1;
-            self.record.updated = now;
-            out.push(Action::Save { record: Box::new(self.record.clone()) });
+            self.save(now, RecordChange::Locked { locked, at: now }, Some(incoming.command), out);
             self.changes.view(now);
         }
         let command = Command::ModifyConferenceLock { keys: self.keys(), locked };
@@ -271,14 +307,31 @@ impl Focus {
         Ok(())
     }
 
+    /// Changes the record and has it saved, for the author of `command` if there is one. What is
+    /// wanted after this waits for the database.
+    pub(super) fn save(
+        &mut self,
+        now: Time,
+        change: RecordChange,
+        command: Option<CommandId>,
+        out: &mut Vec<Action>,
+    ) {
+        let changed = self.record.changed(change);
+        let previous = std::mem::replace(&mut self.record, changed);
+        self.unsaved = Some(Unsaved { previous, command, at: now });
+        out.push(Action::Save { record: Box::new(self.record.clone()), change });
+    }
+
     /// The database refused the change: it is undone and its author told.
     pub(super) fn store_failed(&mut self, out: &mut Vec<Action>) {
         let Some(unsaved) = self.unsaved.take() else { return };
         self.record = unsaved.previous;
-        if let Some(pending) = self.commands.0.remove(&unsaved.command) {
+        if let Some(command) = unsaved.command
+            && let Some(pending) = self.commands.0.remove(&command)
+        {
             self.mcus.forget(pending.waits);
             let response = failed(pending.response, Reason::StoreUnavailable.c3p_token());
-            out.push(Action::FinishCommand { command: unsaved.command, join: pending.join, response });
+            out.push(Action::FinishCommand { command, join: pending.join, response });
         }
     }
 
@@ -299,7 +352,7 @@ impl Focus {
     /// The medium of an MCU URI that belongs to this conference.
     fn this_mcu(&self, uri: &str) -> Result<McuType, Reason> {
         let uri = McuUri::parse(uri).map_err(|_| Reason::InvalidMcu)?;
-        if uri.conference == self.record.uri && self.record.media.contains(&uri.media) {
+        if uri.conference == self.record.uri && self.media.contains(&uri.media) {
             Ok(uri.media)
         } else {
             Err(Reason::InvalidMcu)
@@ -361,9 +414,10 @@ impl Focus {
     /// The last change was saved.
     pub(super) fn saved(&mut self) {
         if let Some(unsaved) = self.unsaved.take()
-            && self.commands.0.get(&unsaved.command).is_some_and(|pending| pending.waits.is_empty())
+            && let Some(command) = unsaved.command
+            && self.commands.0.get(&command).is_some_and(|pending| pending.waits.is_empty())
         {
-            self.commands.0.remove(&unsaved.command);
+            self.commands.0.remove(&command);
         }
     }
 

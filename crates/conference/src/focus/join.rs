@@ -51,10 +51,10 @@ impl Focus {
                     out.push(Action::EndJoin { join: old, ending: Ending::Replaced });
                 }
                 self.roster.add_person(&joiner.user, joiner.display_name, role);
-                self.roster.add_join(&joiner.user, join, endpoint);
+                self.roster.add_join(&joiner.user, join, endpoint, joiner.identity);
                 self.changes.user(now, &joiner.user);
                 out.push(Action::CountPeople { count: self.roster.len() });
-                self.activate(out);
+                self.activate(now, out);
             }
         }
     }

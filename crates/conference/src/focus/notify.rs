@@ -171,7 +171,7 @@ impl Focus {
 
     fn description(&self) -> Description {
         let record = &self.record;
-        let conf_uris = record.media.iter().map(|media| ConfUri {
+        let conf_uris = self.media.iter().map(|media| ConfUri {
             uri: record.uri.mcu(*media).to_string(),
             display_text: Some(media.as_str().into()),
             purpose: Some(media.as_str().into()),
@@ -212,7 +212,7 @@ impl Focus {
         if state == State::Partial {
             // What is only left out of a change is still there for whoever reads it.
             let shown: Vec<McuType> = self.mcus.shown().collect();
-            let gone = self.record.media.iter().filter(|media| !shown.contains(media));
+            let gone = self.media.iter().filter(|media| !shown.contains(media));
             entity_views.extend(gone.map(|media| EntityView {
                 entity: self.record.uri.mcu(*media).to_string(),
                 state: State::Deleted,

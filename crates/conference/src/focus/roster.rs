@@ -9,6 +9,7 @@ use confab_schema::{
 use serde::{Deserialize, Serialize};
 
 use super::JoinId;
+use crate::policy::Identity;
 
 /// Everybody in the conference.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct Roster {
 pub(super) struct Participant {
     display_name: String,
     role: Role,
+    /// How he proved who he is when he joined the Focus last, if he has joined it.
+    identity: Option<Identity>,
     /// The entity of each endpoint that has joined the Focus.
     joins: BTreeMap<JoinId, String>,
     /// The endpoints on each conferencing server, as that server last described them.
@@ -39,8 +42,10 @@ impl Roster {
         self.people.get(user).map_or(0, |person| person.joins.len())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.people.is_empty()
+    /// Whether somebody who has signed in has joined the Focus and is still there.
+    pub(super) fn has_authenticated(&self) -> bool {
+        let signed_in = |person: &Participant| person.identity == Some(Identity::Enterprise);
+        self.people.values().any(|person| signed_in(person) && !person.joins.is_empty())
     }
 
     /// The role of somebody who is in.
@@ -74,14 +79,16 @@ impl Roster {
         self.people.entry(user.clone()).or_insert_with(|| Participant {
             display_name,
             role,
+            identity: None,
             joins: BTreeMap::new(),
             legs: BTreeMap::new(),
         });
     }
 
     /// Adds an endpoint that joined the Focus to somebody who was added before.
-    pub(super) fn add_join(&mut self, user: &UserUri, join: JoinId, endpoint: String) {
+    pub(super) fn add_join(&mut self, user: &UserUri, join: JoinId, endpoint: String, identity: Identity) {
         let person = self.people.get_mut(user).expect("the person was added before his endpoint");
+        person.identity = Some(identity);
         person.joins.insert(join, endpoint);
         self.joins.insert(join, user.clone());
     }

@@ -65,6 +65,9 @@ impl Traced for Event {
                 let people = document.users.as_ref().map_or(0, |users| users.users.len());
                 FlowNote::new(8, mcu(*media), Focus, format!("conference-info: {people} changed"))
             }
+            Event::RecordChanged { record } => {
+                FlowNote::new(4, Store, Focus, format!("the record is v{}", record.version))
+            }
             Event::EndRequested => FlowNote::new(7, Store, Focus, "end the meeting"),
             Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
             Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } => return None,
@@ -115,11 +118,14 @@ impl Traced for Action {
             Action::RefuseInvite { reason, .. } => {
                 FlowNote::new(8, Focus, Client, format!("refuse: {}", reason.sentence()))
             }
-            Action::Save { record } => FlowNote::new(4, Focus, Store, format!("save v{}", record.version)),
-            Action::End => FlowNote::new(7, Focus, Client, "the meeting is over"),
-            Action::AcceptCommand { .. } | Action::EndSubscription { .. } | Action::CountPeople { .. } => {
-                return None;
+            Action::Save { record, .. } => {
+                FlowNote::new(4, Focus, Store, format!("save v{}", record.version))
             }
+            Action::End => FlowNote::new(7, Focus, Client, "the meeting is over"),
+            Action::AcceptCommand { .. }
+            | Action::EndSubscription { .. }
+            | Action::CountPeople { .. }
+            | Action::ExpectEnd { .. } => return None,
         };
         Some(note)
     }

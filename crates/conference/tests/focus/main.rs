@@ -5,10 +5,12 @@
 mod answers;
 mod joining;
 mod leading;
+mod lifecycle;
 mod limits;
 mod media;
 mod model;
 mod refusals;
+mod settings;
 mod snapshot;
 mod stage;
 mod telling;

@@ -187,7 +187,7 @@ impl Run {
     }
 
     fn step(&mut self) -> String {
-        let what = self.roll(16);
+        let what = self.roll(17);
         let who = self.anybody();
         match what {
             0..=3 => self.join(who),
@@ -212,6 +212,13 @@ impl Run {
             }
             13 => self.subscribe(who),
             14 => self.answer(),
+            15 => {
+                let locked = self.roll(2) == 0;
+                self.stage.organizer_changes(|record| record.locked = locked);
+                self.stage.told_record();
+                self.model.locked = locked;
+                format!("the organizer schedules it anew, locked: {locked}")
+            }
             _ => {
                 let ms = self.roll(150) as u64;
                 self.stage.wait(Duration::from_millis(ms));

@@ -229,7 +229,7 @@ fn other_commands() {
         (Command::GetAvailableMcuTypes, unknown),
         (Command::GetConferences, unknown),
         (Command::AddConference { info: info(), connection_info: vec![] }, unknown),
-        (Command::ModifyConference(info()), unknown),
+        (Command::ModifyConference { mcu_uri: None, info: info(), whole: None }, unknown),
         (Command::Unknown { name: "setLobbyAccess".into(), element: strange }, unknown),
     ] {
         commands("ann", true, command, expect);

@@ -34,7 +34,7 @@ pub struct Stage {
     pub focus: Focus,
     pub now: Time,
     pub database: Database,
-    /// What the database holds.
+    /// What the database holds. It is older than what the Focus has only while that is being saved.
     pub stored: ConferenceRecord,
     /// What each subscriber knows.
     pub watchers: BTreeMap<SubscriptionId, Watcher>,
@@ -92,6 +92,7 @@ impl Stage {
     }
 
     fn perform(&mut self, out: Vec<Action>) {
+        let mut conflict = false;
         for action in out {
             action.flow_note();
             match &action {
@@ -100,9 +101,13 @@ impl Stage {
                     self.focus.handle(self.now, Event::StoreFailed, &mut out);
                     return self.perform(out);
                 }
-                Action::Save { record } => {
-                    assert_eq!(record.version, self.stored.version + 1, "the optimistic lock");
+                Action::Save { record, .. } if record.version == self.stored.version + 1 => {
                     self.stored = ConferenceRecord::clone(record);
+                }
+                // The optimistic lock: the same change is made to what the database has.
+                Action::Save { change, .. } => {
+                    self.stored = self.stored.changed(*change);
+                    conflict = true;
                 }
                 Action::AcceptSubscription { subscription, document } => {
                     let document = ConferenceInfo::parse(document).unwrap();
@@ -122,6 +127,24 @@ impl Stage {
             }
             self.done.push(action);
         }
+        if conflict {
+            self.told_record();
+        }
+    }
+
+    /// The Focus is told what the database has.
+    pub fn told_record(&mut self) {
+        let mut out = Vec::new();
+        let record = Box::new(self.stored.clone());
+        self.focus.handle(self.now, Event::RecordChanged { record }, &mut out);
+        self.perform(out);
+    }
+
+    /// The organizer changes the record at the Focus Factory.
+    pub fn organizer_changes(&mut self, change: impl FnOnce(&mut ConferenceRecord)) {
+        change(&mut self.stored);
+        self.stored.version += 1;
+        self.stored.updated = self.now;
     }
 
     /// Time passes; whatever is due in it is done.
@@ -279,6 +302,8 @@ fn policy() -> MeetingPolicy {
         max_conferences_per_organizer: 10,
         media: vec![McuType::Chat],
         default_lifetime_s: 3600,
+        empty_limit_s: 600,
+        idle_limit_s: 24 * 3600,
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     user::{AddUser, UserKeys, lacks, read_mcu_uri, write_mcu_uri},
 };
 use crate::{
-    conference_info::{ConferenceInfo, Role, View, boolean, flag, is_near, part, read_roles, write_roles},
+    conference_info::{
+        ConferenceInfo, EXTENSIONS, Role, View, boolean, flag, is_near, part, part_text, read_roles,
+        write_roles,
+    },
     uri::UserUri,
     xml::{Element, Malformed, Writer},
 };
@@ -27,10 +30,24 @@ pub enum Command {
         /// Between servers: how to reach the Focus.
         connection_info: Vec<(String, String)>,
     },
-    /// Change a scheduled conference.
-    ModifyConference(Box<ConferenceInfo>),
+    /// Change a scheduled conference, or the settings of one of its servers.
+    ModifyConference {
+        /// Which server; none = the record, at the Focus Factory.
+        mcu_uri: Option<String>,
+        /// The change. For a record its `version` is the one the sender last saw.
+        info: Box<ConferenceInfo>,
+        /// The command as it came, if it is for a server: what is not understood here must reach it.
+        whole: Option<Element>,
+    },
     /// Tell a conference's record; at the Focus: its state.
     GetConference(ConferenceKeys),
+    /// The same with the conference key, encrypted for somebody (MS-CONFPRO §4.5).
+    GetConferenceWithKey {
+        /// Which conference.
+        keys: ConferenceKeys,
+        /// The X.509 certificate to encrypt for, in base64.
+        certificate: String,
+    },
     /// Tell all the conferences of the organizer.
     GetConferences,
     /// Delete a conference's record; at the Focus and its servers: end the meeting.
@@ -74,8 +91,8 @@ impl Command {
             Command::GetConferencingCapabilities => "getConferencingCapabilities",
             Command::GetAvailableMcuTypes => "getAvailableMcuTypes",
             Command::AddConference { .. } => "addConference",
-            Command::ModifyConference(_) => "modifyConference",
-            Command::GetConference(_) => "getConference",
+            Command::ModifyConference { .. } => "modifyConference",
+            Command::GetConference(_) | Command::GetConferenceWithKey { .. } => "getConference",
             Command::GetConferences => "getConferences",
             Command::DeleteConference(_) => "deleteConference",
             Command::AddUser(_) => "addUser",
@@ -114,8 +131,12 @@ impl Command {
                 let connection_info = read_connection_info(element);
                 Command::AddConference { info: conference_info(element)?, connection_info }
             }
-            "modifyConference" => Command::ModifyConference(conference_info(element)?),
-            "getConference" => Command::GetConference(ConferenceKeys::read(element)),
+            "modifyConference" => {
+                let mcu_uri = read_mcu_uri(element);
+                let whole = mcu_uri.is_some().then(|| element.clone());
+                Command::ModifyConference { mcu_uri, info: conference_info(element)?, whole }
+            }
+            "getConference" => get_conference(element),
             "getConferences" => Command::GetConferences,
             "deleteConference" => Command::DeleteConference(ConferenceKeys::read(element)),
             "addUser" => Command::AddUser(AddUser::read(element)?),
@@ -135,7 +156,9 @@ impl Command {
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
-        if let Command::Unknown { element, .. } = self {
+        if let Command::Unknown { element, .. } | Command::ModifyConference { whole: Some(element), .. } =
+            self
+        {
             return writer.element(element);
         }
         writer.start(NAMESPACE, self.name());
@@ -144,8 +167,17 @@ impl Command {
                 info.write(writer, View::Microsoft);
                 write_connection_info(writer, connection_info);
             }
-            Command::ModifyConference(info) => info.write(writer, View::Microsoft),
+            Command::ModifyConference { mcu_uri, info, .. } => {
+                write_mcu_uri(writer, mcu_uri.as_deref());
+                info.write(writer, View::Microsoft);
+            }
             Command::GetConference(keys) | Command::DeleteConference(keys) => keys.write(writer),
+            Command::GetConferenceWithKey { keys, certificate } => {
+                keys.write(writer);
+                writer.start(EXTENSIONS, "encryption-key");
+                writer.leaf(EXTENSIONS, "x509-certificate", certificate);
+                writer.end();
+            }
             Command::AddUser(add) => add.write(writer),
             Command::DeleteUser { mcu_uri, keys } => {
                 write_mcu_uri(writer, mcu_uri.as_deref());
@@ -165,6 +197,15 @@ impl Command {
             | Command::Unknown { .. } => {}
         }
         writer.end();
+    }
+}
+
+fn get_conference(element: &Element) -> Command {
+    let keys = ConferenceKeys::read(element);
+    let encryption = part(element, "encryption-key");
+    match encryption.and_then(|encryption| part_text(encryption, "x509-certificate")) {
+        Some(certificate) => Command::GetConferenceWithKey { keys, certificate },
+        None => Command::GetConference(keys),
     }
 }
 

@@ -75,6 +75,10 @@ impl CommandResult {
         writer.start(NAMESPACE, &self.name);
         if let Some(reason) = &self.reason {
             writer.attribute("reason", reason);
+            if self.name == "endorseUser" {
+                // It has an attribute of its own for the same word (MS-CONFBAS §2.2.3.6).
+                writer.attribute("result", reason);
+            }
         }
         self.body.write(writer);
         writer.end();

@@ -10,7 +10,7 @@ use confab_conference::{
     focus::{self, Focus},
     policy::MeetingPolicy,
     reason::Reason,
-    record::ConferenceRecord,
+    record::{ConferenceRecord, RecordChange},
 };
 use confab_machine::{Component, FlowNote, Time};
 use confab_schema::{
@@ -19,7 +19,7 @@ use confab_schema::{
     mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL, ServerStatus},
     uri::{ConferenceUri, McuType},
 };
-use confab_store::Store;
+use confab_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -36,6 +36,8 @@ use crate::{
 const EVENT_QUEUE: usize = 4096;
 /// Conferences that may be active in one process.
 const CONFERENCE_LIMIT: usize = 100_000;
+/// How often a change is made anew because somebody else was quicker to save.
+const CONFLICT_LIMIT: usize = 5;
 /// Where MCUs post what changed on them, followed by a token.
 const FOCUS_PATH: &str = "/LiveServer/Focus/";
 
@@ -79,6 +81,8 @@ struct Active {
 struct Entry {
     events: mpsc::Sender<Event>,
     people: usize,
+    /// When the meeting ends if nobody joins.
+    expected_end: Option<Time>,
     /// The token under which each medium's MCU posts.
     tokens: BTreeMap<McuType, String>,
     /// The control URL of each medium's MCU.
@@ -144,6 +148,7 @@ impl FocusDirectory {
         let entry = Entry {
             events: events.clone(),
             people: 0,
+            expected_end: None,
             tokens: BTreeMap::new(),
             control_urls: BTreeMap::new(),
         };
@@ -159,6 +164,27 @@ impl FocusDirectory {
     /// The active conferences, with how many people are in each.
     pub fn active_conferences(&self) -> Vec<(ConferenceUri, usize)> {
         self.active().conferences.iter().map(|(uri, entry)| (uri.clone(), entry.people)).collect()
+    }
+
+    /// When the meeting of `conference` ends if nobody joins it, if one is going on.
+    pub fn expected_end(&self, conference: &ConferenceUri) -> Option<Time> {
+        self.active().conferences.get(conference)?.expected_end
+    }
+
+    /// Whether `conference` is active.
+    pub fn is_active(&self, conference: &ConferenceUri) -> bool {
+        self.active().conferences.contains_key(conference)
+    }
+
+    /// Tells the Focus of a conference, if it is active, that the database has this record now. It
+    /// waits for a Focus that has much to do.
+    pub async fn record_changed(&self, record: &ConferenceRecord) {
+        let entry = self.active().conferences.get(&record.uri).map(|entry| entry.events.clone());
+        if let Some(events) = entry {
+            let record = Box::new(record.clone());
+            // A Focus that has just ended reads the record when it is started again.
+            let _ = events.send(Event::Focus(focus::Event::RecordChanged { record })).await;
+        }
     }
 
     /// Ends the meeting of `conference` if it is active; says whether it was.
@@ -330,10 +356,15 @@ impl Shell {
             focus::Action::CommandMcu { media, control_url, request } => {
                 self.courier(media, control_url, request);
             }
-            focus::Action::Save { record } => return self.save(*record).await,
+            focus::Action::Save { record, change } => return self.save(*record, change).await,
             focus::Action::CountPeople { count } => {
                 if let Some(entry) = self.directory.active().conferences.get_mut(&self.conference) {
                     entry.people = count;
+                }
+            }
+            focus::Action::ExpectEnd { at } => {
+                if let Some(entry) = self.directory.active().conferences.get_mut(&self.conference) {
+                    entry.expected_end = Some(at);
                 }
             }
             focus::Action::End => return Performed::Stop,
@@ -342,9 +373,29 @@ impl Shell {
         Performed::Done
     }
 
-    async fn save(&self, record: ConferenceRecord) -> Performed<Event> {
-        match self.directory.services.store.save_conference(&record).await {
-            Ok(()) => Performed::Done,
+    /// Saves a record. When somebody else was quicker, the same change is made to what he left.
+    async fn save(&self, record: ConferenceRecord, change: RecordChange) -> Performed<Event> {
+        let store = &self.directory.services.store;
+        let mut record = record;
+        let mut saved = store.save_conference(&record).await;
+        let mut conflicts = 0;
+        while saved == Err(StoreError::Conflict) && conflicts < CONFLICT_LIMIT {
+            conflicts += 1;
+            saved = match store.conference(&self.conference).await {
+                Ok(Some(stored)) => {
+                    record = stored.changed(change);
+                    store.save_conference(&record).await
+                }
+                Ok(None) => Err(StoreError::NotFound),
+                Err(error) => Err(error),
+            };
+        }
+        match saved {
+            Ok(()) if conflicts == 0 => Performed::Done,
+            Ok(()) => {
+                let record = Box::new(record);
+                Performed::Told(Event::Focus(focus::Event::RecordChanged { record }))
+            }
             Err(error) => {
                 warn!(conference = %self.conference, %error, "a conference record could not be saved");
                 Performed::Failed(Event::Focus(focus::Event::StoreFailed))

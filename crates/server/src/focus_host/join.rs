@@ -76,7 +76,11 @@ impl FocusHost {
         if let Some(mut joined) = self.forget_join(join) {
             let cause = match ending {
                 Ending::Ejected => 403,
-                Ending::RemovedOneself | Ending::ConferenceEnded | Ending::Replaced => 480,
+                Ending::RemovedOneself
+                | Ending::ConferenceEnded
+                | Ending::Idle
+                | Ending::Expired
+                | Ending::Replaced => 480,
             };
             let reason = format!("SIP;cause={cause};text=\"{}\"", ending.sentence());
             let request = joined.usage.bye().with_header("Reason", reason);

@@ -15,10 +15,20 @@ fn they_are_listed_shown_and_ended() {
     let row: Vec<&str> =
         listed.lines().find(|line| line.contains(&id)).expect("it is listed").split_whitespace().collect();
     assert_eq!([row[1], row[2]], ["ann@example.test", "2"], "{listed}");
-    assert!(row[4..].join(" ") == "The harbour", "{listed}");
+    assert!(row[7..].join(" ") == "The harbour", "{listed}");
+    // Expires in 14 days, is deleted 14 days after, began just now and ends in a day.
+    let dates: Vec<&str> = row[3..7].iter().map(|date| &date[..10]).collect();
+    assert!(dates[2] <= dates[3] && dates[3] < dates[0] && dates[0] < dates[1], "{listed}");
 
     let shown = place.confab(&["conference", "show", &id[..6].to_ascii_lowercase()], "").fine();
-    for part in [ann.conference.as_str(), "The harbour", "chat", "active, 2 in it", "locked     no"] {
+    for part in [
+        ann.conference.as_str(),
+        "The harbour",
+        "chat",
+        "active, 2 in it",
+        "locked     no",
+        "if nobody joins",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     for refused in [
@@ -34,7 +44,8 @@ fn they_are_listed_shown_and_ended() {
     bob.program.says("The conference was ended.");
     assert!(ann.program.ends().success && bob.program.ends().success);
     let shown = place.confab(&["conference", "show", &id], "").fine();
-    assert!(shown.contains("not active"), "{shown}");
+    assert!(shown.contains("not active") && !shown.contains("nobody joins"), "{shown}");
+    assert!(shown.contains("unless it is prolonged") && !shown.contains("never"), "{shown}");
     let refused = place.confab(&["conference", "end", &id], "").refused();
     assert!(refused.contains("nothing to end"), "{refused}");
 }

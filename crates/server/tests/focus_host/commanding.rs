@@ -22,8 +22,10 @@ fn a_command_is_pending_then_durable_then_final() {
     hall.settles();
     let at = |hall: &Hall, wanted: &dyn Fn(&Action) -> bool| hall.done.iter().position(wanted).unwrap();
     let answered = at(&hall, &|action| matches!(action, Action::Respond { key: of, .. } if *of == key));
-    let saved =
-        at(&hall, &|action| matches!(action, Action::Focus(focus::Action::Save { record }) if record.locked));
+    let saved = at(
+        &hall,
+        &|action| matches!(action, Action::Focus(focus::Action::Save { record, .. }) if record.locked),
+    );
     let finished =
         at(&hall, &|action| matches!(action, Action::Send { request, .. } if request.method == Method::Info));
     let told = at(

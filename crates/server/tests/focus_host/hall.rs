@@ -61,6 +61,8 @@ impl Hall {
             max_conferences_per_organizer: 10,
             media: vec![McuType::Chat],
             default_lifetime_s: 3600,
+            empty_limit_s: 600,
+            idle_limit_s: 24 * 3600,
         };
         let focus = Focus::new(record(), policy, Entropy::from_seed([1; 32]));
         Hall {

@@ -91,6 +91,8 @@ impl Stage {
             max_conferences_per_organizer: 1,
             media: vec![McuType::Chat],
             default_lifetime_s: 3600,
+            empty_limit_s: 600,
+            idle_limit_s: 24 * 3600,
         };
         Stage {
             focus: Focus::new(record, policy, Entropy::from_seed([7; 32])),
@@ -145,6 +147,12 @@ impl Stage {
             8 => self.mcu_answers(whom, how),
             9 => self.mcu_notifies(whom, how),
             10 if how == 3 => self.happens(Event::EndRequested),
+            10 if how.is_multiple_of(5) => {
+                let mut record = self.focus.record().clone();
+                record.version += u32::from(whom % 3);
+                record.locked = how < 128;
+                self.happens(Event::RecordChanged { record: Box::new(record) });
+            }
             10 => self.store_fails = how.is_multiple_of(2),
             _ => self.time_passes(Duration::from_millis(u64::from(whom) * u64::from(how))),
         }
@@ -189,7 +197,11 @@ impl Stage {
             10 => Command::AddUser(self.add_user(&target, "{E9}".into(), Some(JoiningMethod::DialedOut))),
             11 => Command::AddUser(self.add_user(&target, "{E9}".into(), Some(JoiningMethod::DialedIn))),
             12 => Command::GetConferences,
-            13 => Command::ModifyConference(Box::new(ConferenceInfo::partial(CONFERENCE, 1))),
+            13 => {
+                let mcu_uri = Some(self.focus.record().uri.mcu(McuType::Chat).to_string());
+                let info = Box::new(ConferenceInfo::partial(CONFERENCE, 1));
+                Command::ModifyConference { mcu_uri, info, whole: None }
+            }
             14 => {
                 let mcu_uri = Some(self.focus.record().uri.mcu(McuType::Chat).to_string());
                 Command::DeleteUser { mcu_uri, keys: of_target() }
@@ -310,7 +322,10 @@ impl Stage {
                     // What followed the change was never done.
                     return self.perform(out);
                 }
-                Action::Save { .. } | Action::CountPeople { .. } | Action::MoveMcu { .. } => {}
+                Action::Save { .. }
+                | Action::CountPeople { .. }
+                | Action::ExpectEnd { .. }
+                | Action::MoveMcu { .. } => {}
                 Action::End => {
                     self.ended = true;
                     assert_eq!(self.invites.len(), 0, "nobody is left waiting at the end");
