@@ -2,11 +2,18 @@
 
 use confab_interop::server::Authentication;
 use confab_interop::sipp::{Scenario, Sipp, Transport};
-use confab_interop::{Scratch, Server, Tool, namespace};
+use confab_interop::{Deadline, Scratch, Server, Tool, namespace, poll};
 
 /// The conference that alice makes.
 const ID: &str = "HARVEST20261121";
 const FOCUS: &str = "sip:alice@example.test;gruu;opaque=app:conf:focus:id:HARVEST20261121";
+/// A setting of the IM MCU, which has none.
+const MUTE_ALL: &str = "<modifyConference mscp:mcuUri=\"sip:alice@example.test;gruu;opaque=app:conf:chat:id:HARVEST20261121\" \
+    xmlns:mscp=\"http://schemas.microsoft.com/rtc/2005/08/cccpextensions\"><ci:conference-info \
+    entity=\"sip:alice@example.test;gruu;opaque=app:conf:focus:id:HARVEST20261121\" state=\"partial\"/></modifyConference>";
+const ANNOUNCE: &str = "<modifyConferenceAnnouncements><conferenceKeys \
+    confEntity=\"sip:alice@example.test;gruu;opaque=app:conf:focus:id:HARVEST20261121\"/><enabled>true</enabled>\
+    </modifyConferenceAnnouncements>";
 
 /// Starts a scenario of this user over TCP, with the conference and perhaps a C3P command to fill in.
 fn start(scratch: &Scratch, server: &Server, file: &str, user: &str, command: &str) -> Sipp {
@@ -84,9 +91,44 @@ fn an_attendee_commands_nobody() {
         let lock = format!(
             "<modifyConferenceLock><conferenceKeys confEntity=\"{FOCUS}\"/><locked>true</locked></modifyConferenceLock>"
         );
-        for command in [eject, lock, roles_of_bob("presenter")] {
-            start(scratch, &server, "command_refused", "bob", &command).finish();
+        for command in [&eject, &lock, &roles_of_bob("presenter"), MUTE_ALL, ANNOUNCE] {
+            start(scratch, &server, "command_refused", "bob", command).finish();
         }
+    });
+}
+
+#[test]
+fn the_factory_changes_and_lists() {
+    namespace::run("the_factory_changes_and_lists", &[Tool::Sipp], |scratch| {
+        let server = with_conference(scratch);
+        start(scratch, &server, "factory_modify_list", "alice", "").finish();
+        let read = format!("<getConference><conferenceKeys confEntity=\"{FOCUS}\"/></getConference>");
+        start(scratch, &server, "command", "bob", &read).finish();
+    });
+}
+
+#[test]
+fn commands_that_cannot_be_done_say_so() {
+    namespace::run("commands_that_cannot_be_done_say_so", &[Tool::Sipp], |scratch| {
+        let mut server = with_conference(scratch);
+        let mut member = start(scratch, &server, "member", "bob", "");
+        member.wait_logged("bob has joined");
+        let ready = || server.flow(ID).contains("/LiveServer/IMMCU/").then_some(());
+        poll(Deadline::step(), ready).expect("the IM MCU becomes ready");
+        for (command, why) in
+            [(MUTE_ALL, "notSupported"), (ANNOUNCE, "notSupported"), ("<endorseUser/>", "otherFailure")]
+        {
+            let mut alice = start(scratch, &server, "command_failed", "alice", command);
+            alice.wait_logged(&format!("it failed: {why}"));
+            alice.finish();
+        }
+        let lobby = format!(
+            "<setLobbyAccess><conferenceKeys confEntity=\"{FOCUS}\"/><userEntity>sip:bob@example.test</userEntity>\
+             <access>denied</access></setLobbyAccess>"
+        );
+        start(scratch, &server, "command_unknown", "carol", &lobby).finish();
+        start(scratch, &server, "end_meeting", "alice", "").finish();
+        member.finish();
     });
 }
 
