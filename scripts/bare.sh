@@ -29,19 +29,18 @@ done
 mkdir "$root/confab"
 git archive HEAD | tar -x -C "$root/confab"
 
-inside() {
-  chroot "$root" env -i HOME="$HOME" PATH="${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
-    ${CARGO_HOME:+CARGO_HOME="$CARGO_HOME"} ${RUSTUP_HOME:+RUSTUP_HOME="$RUSTUP_HOME"} bash -c "cd /confab && $1"
-}
-inside 'make test' || { echo 'bare: make test failed'; exit 1; }
+jail=(chroot "$root" env -i HOME="$HOME" PATH="${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  ${CARGO_HOME:+CARGO_HOME="$CARGO_HOME"} ${RUSTUP_HOME:+RUSTUP_HOME="$RUSTUP_HOME"} make -C /confab)
+"${jail[@]}" test || { echo 'bare: make test failed'; exit 1; }
 
-# make run stays up when it has shown everything; its last line says how to end it.
-coproc run { inside 'exec make run' 2>&1; }
+# make run stays up when it has shown everything; its last line says how to end it. Its processes end with their namespace.
+coproc run { exec unshare --pid --fork --kill-child "${jail[@]}" run 2>&1; }
+running=$run_PID
 shown=
 while IFS= read -r -t 900 line <&"${run[0]}"; do
   printf '%s\n' "$line"
   case $line in Ctrl-C*) shown=yes; break ;; esac
 done
-inside 'kill $(ps -o pid= -C confab 2>/dev/null || cat /proc/[0-9]*/stat | awk "\$2 == \"(confab)\" { print \$1 }")' || true
+kill "$running" 2>/dev/null && wait "$running" || true
 [ -n "$shown" ] || { echo 'bare: make run did not show a conference'; exit 1; }
 echo 'bare: both commands work'
