@@ -31,17 +31,50 @@ pub struct Server {
     data: PathBuf,
     conferences: Vec<String>,
     process: Process,
+    mcu: Option<RemoteMcu>,
+}
+
+/// A conferencing server that is a process of its own.
+struct RemoteMcu {
+    config: PathBuf,
+    data: PathBuf,
+    process: Process,
 }
 
 impl Server {
     /// Starts `confab serve` on free loopback ports and waits until it is ready.
     pub fn start(scratch: &Scratch, authentication: Authentication) -> Server {
+        Server::start_with(scratch, authentication, "")
+    }
+
+    /// The same with the conferencing server for instant messages in a process of its own; nobody is asked who he is.
+    pub fn start_with_remote_mcu(scratch: &Scratch) -> Server {
+        let control = ports::free();
+        let more = format!("\n[control]\nlisten = \"{control}\"\n");
+        let mut server = Server::start_with(scratch, Authentication::Nobody, &more);
+        let (config, data) = (scratch.file("mcu.toml"), scratch.file("mcu"));
+        server.confab(&[
+            "cert",
+            "immcu",
+            "--out",
+            data.to_str().expect("temporary folders have plain names"),
+        ]);
+        let (commands, sip) = (ports::free(), ports::free());
+        let text =
+            format!("[im_mcu]\ncontrol = \"{commands}\"\nsip = \"{sip}\"\nfactory = \"https://{control}\"\n");
+        fs::write(&config, text).expect("the temporary folder can be written");
+        let process = serve(scratch, "mcu", &config, &data);
+        server.mcu = Some(RemoteMcu { config, data, process });
+        server
+    }
+
+    fn start_with(scratch: &Scratch, authentication: Authentication, more: &str) -> Server {
         let (tcp_and_udp, tls) = (ports::free(), ports::free());
         let (config, data) = (scratch.file("confab.toml"), scratch.file("data"));
         let auth = if matches!(authentication, Authentication::Nobody) { "[]" } else { DIGEST };
         let text = format!(
             "domain = \"{DOMAIN}\"\nauth = {auth}\n\n[front_end]\n\
-             listen = [\"tcp:{tcp_and_udp}\", \"udp:{tcp_and_udp}\", \"tls:{tls}\"]\n"
+             listen = [\"tcp:{tcp_and_udp}\", \"udp:{tcp_and_udp}\", \"tls:{tls}\"]\n{more}"
         );
         fs::write(&config, text).expect("the temporary folder can be written");
         if let Authentication::Digest(accounts) = authentication {
@@ -49,8 +82,8 @@ impl Server {
                 add_account(&config, &data, user, password);
             }
         }
-        let process = serve(scratch, &config, &data);
-        Server { tcp_and_udp, tls, config, data, conferences: Vec::new(), process }
+        let process = serve(scratch, "confab", &config, &data);
+        Server { tcp_and_udp, tls, config, data, conferences: Vec::new(), process, mcu: None }
     }
 
     /// Where it listens over TCP and UDP.
@@ -71,7 +104,7 @@ impl Server {
     /// Ends it without a warning and starts it again with the same data, as after a power failure.
     pub fn kill_and_restart(&mut self, scratch: &Scratch) {
         self.process.kill();
-        self.process = serve(scratch, &self.config, &self.data);
+        self.process = serve(scratch, "confab", &self.config, &self.data);
     }
 
     /// Runs `confab WORDS...` against this server; it must succeed. Returns its standard output.
@@ -94,6 +127,14 @@ impl Server {
         self.confab(&["flow", conference])
     }
 
+    /// The flow of this conference as the conferencing server of its own process has it.
+    pub fn flow_of_mcu(&self, conference: &str) -> String {
+        let mcu = self.mcu.as_ref().expect("this server was started with one");
+        let output = run(&["flow", conference], &mcu.config, &mcu.data);
+        assert!(output.status.success(), "the conferencing server knows nothing of {conference}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Has the flow of this conference printed when the test fails.
     pub fn watch(&mut self, conference: &str) {
         if !self.conferences.iter().any(|known| known == conference) {
@@ -102,9 +143,7 @@ impl Server {
     }
 
     fn try_confab(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(binary());
-        command.args(words).arg("--config").arg(&self.config).arg("--data").arg(&self.data);
-        command.stdin(Stdio::null()).output().expect("confab can be started")
+        run(words, &self.config, &self.data)
     }
 }
 
@@ -113,6 +152,10 @@ impl Drop for Server {
         if !std::thread::panicking() {
             let status = self.process.terminate(Deadline::step());
             assert!(status.success(), "confab ended with {status} when it was asked to end");
+            if let Some(mcu) = &mut self.mcu {
+                let status = mcu.process.terminate(Deadline::step());
+                assert!(status.success(), "the MCU ended with {status} when it was asked to end");
+            }
             return;
         }
         for conference in &self.conferences {
@@ -129,10 +172,17 @@ pub fn call(scratch: &Scratch, name: &str, words: &[&str]) -> Process {
     Process::start(scratch, name, command)
 }
 
-fn serve(scratch: &Scratch, config: &PathBuf, data: &PathBuf) -> Process {
+/// `confab WORDS...` beside a server.
+fn run(words: &[&str], config: &PathBuf, data: &PathBuf) -> Output {
+    let mut command = Command::new(binary());
+    command.args(words).arg("--config").arg(config).arg("--data").arg(data);
+    command.stdin(Stdio::null()).output().expect("confab can be started")
+}
+
+fn serve(scratch: &Scratch, name: &str, config: &PathBuf, data: &PathBuf) -> Process {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
-    let mut process = Process::start(scratch, "confab", command);
+    let mut process = Process::start(scratch, name, command);
     process.wait_line(Deadline::step(), |line| line == "ready");
     process
 }

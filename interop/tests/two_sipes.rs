@@ -20,6 +20,22 @@ fn two_sipes_confer() {
 }
 
 #[test]
+fn two_sipes_confer_through_a_remote_mcu() {
+    namespace::run("two_sipes_confer_through_a_remote_mcu", &[Tool::Sipe], |scratch| {
+        let mut server = Server::start_with_remote_mcu(scratch);
+        let mut meeting = Meeting::begin(scratch, &mut server);
+        meeting.chat_both_ways();
+        meeting.lock_keeps_carol_out(scratch, &server);
+        meeting.promote_bob();
+        meeting.eject_carol();
+        let flow = server.flow_of_mcu(id_of(&meeting.focus));
+        assert!(flow.lines().any(|line| step_of(line) == Some(8)), "no step 8 in:\n{flow}");
+        meeting.leave();
+        meeting.sign_off();
+    });
+}
+
+#[test]
 fn a_conference_that_nobody_made_is_refused() {
     namespace::run("a_conference_that_nobody_made_is_refused", &[Tool::Sipe], |scratch| {
         let server = Server::start(scratch, Authentication::Nobody);

@@ -20,18 +20,30 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
-use crate::{flow_log, roles::Server};
+use crate::{
+    flow_log::{self, FlowLog},
+    roles::{ImMcuServer, Server},
+};
 
 /// The socket's name in the data directory.
 const SOCKET: &str = "admin.sock";
 /// How many conferences a list shows.
 const LIST_LIMIT: usize = 1000;
 
-/// Opens the door of `server`.
+/// What is behind the door.
+#[derive(Clone)]
+pub enum Behind {
+    /// A front end, with or without an MCU of its own.
+    Server(Arc<Server>),
+    /// An MCU that is a process of its own.
+    ImMcu(ImMcuServer),
+}
+
+/// Opens the door of `behind`.
 ///
 /// # Errors
 /// If the socket cannot be made in `data`.
-pub fn serve(data: &Path, server: Arc<Server>) -> anyhow::Result<()> {
+pub fn serve(data: &Path, behind: Behind) -> anyhow::Result<()> {
     let path = data.join(SOCKET);
     let unusable = || format!("the administrator's socket {} cannot be made", path.display());
     if path.exists() {
@@ -42,9 +54,9 @@ pub fn serve(data: &Path, server: Arc<Server>) -> anyhow::Result<()> {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(unusable)?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let server = Arc::clone(&server);
+            let behind = behind.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(Arc::clone(&server), request));
+                let service = service_fn(move |request| answer(behind.clone(), request));
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
                 if let Err(error) = connection.await {
@@ -56,25 +68,51 @@ pub fn serve(data: &Path, server: Arc<Server>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn answer(
-    server: Arc<Server>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(behind: Behind, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
-    let (status, text) = match (request.method(), path.as_slice()) {
-        (&Method::GET, ["flow", id]) => flow(&server, id),
-        (&Method::GET, ["conferences"]) => list(&server).await,
-        (&Method::GET, ["conferences", id]) => show(&server, id).await,
-        (&Method::POST, ["conferences", id, "end"]) => end(&server, id).await,
-        _ => (StatusCode::NOT_FOUND, "There is nothing here.\n".to_owned()),
+    let (status, text) = match &behind {
+        Behind::Server(server) => answer_of_server(server, request.method(), &path).await,
+        Behind::ImMcu(mcu) => answer_of_mcu(mcu, request.method(), &path),
     };
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     Ok(response)
 }
 
-fn flow(server: &Server, id: &str) -> (StatusCode, String) {
-    match server.flows.records(id) {
+async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (StatusCode, String) {
+    match (method, path) {
+        (&Method::GET, ["flow", id]) => flow(&server.flows, id),
+        (&Method::GET, ["conferences"]) => list(server).await,
+        (&Method::GET, ["conferences", id]) => show(server, id).await,
+        (&Method::POST, ["conferences", id, "end"]) => end(server, id).await,
+        (_, ["drain"]) => {
+            let sentence = "A front end runs here; only a conferencing server that is a process of its own \
+                            ([im_mcu]) can be drained.\n";
+            (StatusCode::CONFLICT, sentence.into())
+        }
+        _ => (StatusCode::NOT_FOUND, "There is nothing here.\n".to_owned()),
+    }
+}
+
+fn answer_of_mcu(mcu: &ImMcuServer, method: &Method, path: &[&str]) -> (StatusCode, String) {
+    match (method, path) {
+        (&Method::GET, ["flow", id]) => flow(&mcu.flows, id),
+        (&Method::GET | &Method::POST, ["drain"]) => {
+            if method == Method::POST {
+                mcu.host.drain();
+            }
+            (StatusCode::OK, format!("{}\n", mcu.host.conference_count()))
+        }
+        (_, ["conferences", ..]) => {
+            let sentence = "A conferencing server runs here; the front end knows what is scheduled.\n";
+            (StatusCode::CONFLICT, sentence.into())
+        }
+        _ => (StatusCode::NOT_FOUND, "There is nothing here.\n".to_owned()),
+    }
+}
+
+fn flow(flows: &FlowLog, id: &str) -> (StatusCode, String) {
+    match flows.records(id) {
         Some((records, dropped)) => (StatusCode::OK, flow_log::ladder(&records, dropped)),
         None => (
             StatusCode::NOT_FOUND,

@@ -1,7 +1,9 @@
 //! The command line: what each subcommand does.
 
 pub mod call;
+pub mod cert;
 pub mod conference;
+pub mod drain;
 pub mod try_out;
 pub mod user;
 
@@ -13,9 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
-    admin,
+    admin::{self, Behind},
     clock::Clock,
-    config::{self, Config},
+    config::{self, Config, ImMcuConfig},
     data::{self, Data},
     roles::{self, Resources, Server},
 };
@@ -64,6 +66,9 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     let data = Data::for_server(&config.data, &config.auth)?;
     // Listened for before anybody can think us ready.
     let stop = Stop::listen()?;
+    if let Some(own) = &config.im_mcu {
+        return serve_im_mcu(&config, own, &data, stop).await;
+    }
     let server = start(&config, &data).await?;
     if config.auth.is_empty() {
         eprintln!(
@@ -77,6 +82,20 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     for bound in &server.bound {
         println!("SIP over {} on {}", bound.transport, bound.address);
     }
+    if let Some(control) = &server.control {
+        println!("Conferencing servers report to {control}");
+    }
+    println!("ready");
+    stop.told().await
+}
+
+/// The conferencing server of a machine of its own.
+async fn serve_im_mcu(config: &Config, own: &ImMcuConfig, data: &Data, stop: Stop) -> anyhow::Result<()> {
+    let mcu = roles::start_im_mcu_server(config, own, data.path(), Clock::start()).await?;
+    admin::serve(data.path(), Behind::ImMcu(mcu.clone()))?;
+    println!("An IM conferencing server runs here; its front end is {}.", own.factory);
+    println!("Control link on {}", mcu.control_url);
+    println!("SIP at {}", mcu.server_uri);
     println!("ready");
     stop.told().await
 }
@@ -86,7 +105,7 @@ pub(crate) async fn start(config: &Config, data: &Data) -> anyhow::Result<Arc<Se
     let resources =
         Resources { store: data.store(config).await?, vault: data.vault()?, clock: Clock::start() };
     let server = Arc::new(roles::start(config, data.path(), resources).await?);
-    admin::serve(data.path(), Arc::clone(&server))?;
+    admin::serve(data.path(), Behind::Server(Arc::clone(&server)))?;
     Ok(server)
 }
 

@@ -1,6 +1,9 @@
-//! The configuration: one TOML file, a table per role, every default here beside its comment.
+//! The configuration: one TOML file, a table per role, every default here beside its comment; the
+//! tables of a Confab on several machines are in `config/machines.rs`.
 //!
 //! Without a file everything runs on this machine, on SQLite, with SIP on all addresses.
+
+mod machines;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -9,6 +12,7 @@ use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
 use crate::data;
+pub use machines::{ControlConfig, ImMcuConfig};
 
 /// No conference is scheduled further ahead, so none is by default.
 const LONGEST_LIFETIME_DAYS: u64 = 10 * 365;
@@ -61,6 +65,12 @@ pub struct Config {
     pub front_end: FrontEndConfig,
     /// What conferences may do.
     pub conferences: ConferencesConfig,
+    /// The front end's side of the link to conferencing servers on other machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlConfig>,
+    /// A conferencing server for instant messages, and nothing else in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub im_mcu: Option<ImMcuConfig>,
 }
 
 /// `[front_end]`
@@ -113,6 +123,8 @@ impl Default for Config {
             database_url_file: PathBuf::new(),
             front_end: FrontEndConfig::default(),
             conferences: ConferencesConfig::default(),
+            control: None,
+            im_mcu: None,
         }
     }
 }
@@ -265,6 +277,25 @@ impl Config {
             "digest_algorithms is empty, so nobody could sign in; use [\"md5\"] or [\"sha-256\", \"md5\"]"
         );
         self.conferences.check()?;
+        if let Some(im_mcu) = &self.im_mcu {
+            ensure!(
+                self.control.is_none()
+                    && self.front_end == FrontEndConfig::default()
+                    && self.database_url_file.as_os_str().is_empty(),
+                "[im_mcu] makes this process a conferencing server and nothing else, so it cannot stand beside \
+                 [front_end], [control] or database_url_file; give each process a configuration of its own"
+            );
+            return im_mcu.check();
+        }
+        if let Some(control) = &self.control {
+            control.check()?;
+            ensure!(
+                !self.auth.is_empty() || control.listen.ip().is_loopback(),
+                "auth = [] lets everybody be anybody, so it may only listen on loopback, but control.listen is \
+                 {}; set it to a loopback address or set auth = [\"digest\"]",
+                control.listen
+            );
+        }
         if self.auth.is_empty()
             && let Some(open) = self.front_end.listen.iter().find(|listen| !listen.address.ip().is_loopback())
         {
@@ -331,12 +362,13 @@ pub fn print(config: &Config) -> String {
     out
 }
 
-/// The doc comments of the fields in this file, by path.
+/// The doc comments of the settings, by path.
 fn comments() -> Vec<(String, Vec<&'static str>)> {
     let mut table = None;
     let mut pending = Vec::new();
     let mut comments = Vec::new();
-    for line in include_str!("config.rs").lines().map(str::trim) {
+    let sources = [include_str!("config.rs"), include_str!("config/machines.rs")];
+    for line in sources.iter().flat_map(|source| source.lines()).map(str::trim) {
         if let Some(comment) = line.strip_prefix("/// ") {
             pending.push(comment);
         } else if let Some(name) = line.strip_prefix("pub struct ") {
@@ -344,6 +376,8 @@ fn comments() -> Vec<(String, Vec<&'static str>)> {
                 Some("Config") => Some(""),
                 Some("FrontEndConfig") => Some("front_end."),
                 Some("ConferencesConfig") => Some("conferences."),
+                Some("ControlConfig") => Some("control."),
+                Some("ImMcuConfig") => Some("im_mcu."),
                 _ => None,
             };
             pending.clear();
@@ -391,6 +425,18 @@ mod tests {
             ("[conferences]\nempty_minutes = 0", "1 to 1440"),
             ("[conferences]\nidle_hours = 0", "idle_hours"),
             ("[conferences]\nidle_hours = 9223372036854775807", "idle_hours"),
+            ("[control]\nlisten = \"here\"", "listen"),
+            ("[control]\nhost = \"a/b\"", "control.host"),
+            (
+                "auth = []\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]\n[control]\nlisten = \"0.0.0.0:1\"",
+                "control.listen",
+            ),
+            ("[im_mcu]", "im_mcu.factory"),
+            ("[im_mcu]\nfactory = \"http://a:1\"", "im_mcu.factory"),
+            ("[im_mcu]\nfactory = \"https://a:1/LiveServer/\"", "im_mcu.factory"),
+            ("[im_mcu]\nfactory = \"https://a:1\"\nsecret = 1", "secret"),
+            ("[im_mcu]\nfactory = \"https://a:1\"\n[control]", "of its own"),
+            ("[im_mcu]\nfactory = \"https://a:1\"\n[front_end]\nhost = \"b\"", "of its own"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");
@@ -406,5 +452,16 @@ mod tests {
             "{text}"
         );
         assert_eq!(parse(&text).unwrap(), config);
+        for (table, comment) in [
+            ("[control]", "# Where conferencing servers of other machines report, over mutual TLS."),
+            (
+                "[im_mcu]\nfactory = \"https://a:1\"",
+                "# Where the front end's [control] listens: https://HOST:PORT.",
+            ),
+        ] {
+            let config = parse(table).unwrap();
+            let text = print(&config);
+            assert!(text.contains(comment), "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Steps 6 and 7: the control link, C3P over HTTP between Focus, Conferencing Server Factory and
-//! conferencing servers (c3p §14). In one process the bytes go over [`InprocNetwork`].
+//! conferencing servers (c3p §14). In one process the bytes go over [`InprocNetwork`], between
+//! processes over mutual TLS ([`Trust`]); they are the same bytes.
 
 use std::{
     collections::BTreeMap,
@@ -22,17 +23,30 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{io::DuplexStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    sync::{Semaphore, mpsc},
+};
 use tracing::debug;
 
-use crate::inproc::InprocNetwork;
+use crate::{
+    inproc::InprocNetwork,
+    private_ca::PeerRole,
+    trust::{Accepted, Trust},
+};
 
+/// Where the Conferencing Server Factory answers.
+pub const FACTORY_PATH: &str = "/LiveServer/MCUFactory/";
+/// Where the Focuses answer, each at a token behind it.
+pub const FOCUS_PATH: &str = "/LiveServer/Focus/";
 /// The largest body in either direction, in bytes.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// How long an answer may take. A command that needs longer is answered `pending`.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Idle connections kept per host.
 const IDLE_LIMIT: usize = 16;
+/// Connections that other processes may have open to one listener.
+const CONNECTION_LIMIT: usize = 4096;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -89,26 +103,36 @@ pub enum Answer {
     Taken,
     /// 400: it could not be read.
     Unreadable(String),
+    /// 403: not from a process of this role.
+    Forbidden(String),
     /// 404: nothing is at this path.
     NotFound,
     /// 503: not now.
     Unavailable,
 }
 
-/// Connections that wait for their next request, by host.
+/// Connections that wait for their next request, by where they lead.
 type Idle = BTreeMap<String, Vec<SendRequest<Full<Bytes>>>>;
 
 /// The client half.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ControlClient {
     network: InprocNetwork,
+    /// With what other processes are reached.
+    remote: Option<Trust>,
     idle: Arc<Mutex<Idle>>,
 }
 
 impl ControlClient {
-    /// A client that reaches the hosts of `network`.
+    /// A client that reaches the hosts of `network`: `http://NAME.inproc`.
     pub fn new(network: InprocNetwork) -> ControlClient {
-        ControlClient { network, idle: Arc::default() }
+        ControlClient { network, remote: None, idle: Arc::default() }
+    }
+
+    /// A client that besides reaches other processes, `https://HOST:PORT`, if they prove to be what
+    /// answers at the URL: front ends as factory and Focus, conferencing servers elsewhere.
+    pub fn with_remote(network: InprocNetwork, trust: Trust) -> ControlClient {
+        ControlClient { network, remote: Some(trust), idle: Arc::default() }
     }
 
     /// Posts `body` to `url` and returns what is answered.
@@ -123,54 +147,126 @@ impl ControlClient {
     }
 
     async fn exchange(&self, url: &str, content_type: &str, body: Bytes) -> Result<Bytes, LinkError> {
-        let uri: Uri = url.parse().map_err(|_| LinkError::BadUrl(url.to_owned()))?;
-        let host = uri.host().ok_or_else(|| LinkError::BadUrl(url.to_owned()))?.to_owned();
+        let place = Place::parse(url)?;
         let broken = |cause: Box<dyn std::error::Error + Send + Sync>| LinkError::Broken {
             url: url.to_owned(),
             cause,
         };
-        let mut connection = self.connection(url, &host).await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
-            .uri(uri.path())
-            .header(HOST, &host)
+            .uri(place.uri.path())
+            .header(HOST, &place.authority)
             .header(CONTENT_TYPE, content_type)
             .body(Full::new(body))
             .map_err(|cause| broken(cause.into()))?;
-        let response = connection.send_request(request).await.map_err(|cause| broken(cause.into()))?;
+        let (connection, response) = loop {
+            let kept = self.kept(&place).await;
+            let reused = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.connect(&place).await?,
+            };
+            match connection.try_send_request(request).await {
+                Ok(response) => break (connection, response),
+                Err(mut error) => match error.take_message() {
+                    // Its peer had closed it in the meantime, and has seen nothing of this.
+                    Some(unsent) if reused => request = unsent,
+                    _ => return Err(broken(error.into_error().into())),
+                },
+            }
+        };
         let status = response.status();
         let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await.map_err(broken)?.to_bytes();
         let mut idle = self.idle();
-        let kept = idle.entry(host).or_default();
+        let kept = idle.entry(place.key).or_default();
         if kept.len() < IDLE_LIMIT {
             kept.push(connection);
         }
         if status.is_success() { Ok(body) } else { Err(LinkError::Refused { url: url.to_owned(), status }) }
     }
 
-    async fn connection(&self, url: &str, host: &str) -> Result<SendRequest<Full<Bytes>>, LinkError> {
+    /// A connection of before that is still open.
+    async fn kept(&self, place: &Place<'_>) -> Option<SendRequest<Full<Bytes>>> {
         loop {
-            let kept = self.idle().get_mut(host).and_then(Vec::pop);
-            let Some(mut connection) = kept else { break };
+            let mut connection = {
+                let mut idle = self.idle();
+                let Some(connection) = idle.get_mut(&place.key).and_then(Vec::pop) else {
+                    idle.remove(&place.key);
+                    return None;
+                };
+                connection
+            };
             if connection.ready().await.is_ok() {
-                return Ok(connection);
+                return Some(connection);
             }
         }
-        let unreachable = |cause| LinkError::Unreachable { url: url.to_owned(), cause };
-        let stream = self.network.connect(host).await.map_err(unreachable)?;
+    }
+
+    async fn connect(&self, place: &Place<'_>) -> Result<SendRequest<Full<Bytes>>, LinkError> {
+        let unreachable = |cause| LinkError::Unreachable { url: place.url.to_owned(), cause };
+        if let Some(port) = place.port {
+            let Some(trust) = &self.remote else {
+                return Err(LinkError::BadUrl(place.url.to_owned()));
+            };
+            let stream = trust.connect(&place.host, port, place.role).await.map_err(unreachable)?;
+            return place.speak(stream).await;
+        }
+        let stream = self.network.connect(&place.host).await.map_err(unreachable)?;
+        place.speak(stream).await
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
+        self.idle.lock().expect("nobody panics while holding the pool")
+    }
+}
+
+/// Where a URL leads.
+struct Place<'a> {
+    url: &'a str,
+    uri: Uri,
+    host: String,
+    authority: String,
+    /// Of another process; none within this one.
+    port: Option<u16>,
+    /// Who answers there.
+    role: PeerRole,
+    key: String,
+}
+
+impl Place<'_> {
+    fn parse(url: &str) -> Result<Place<'_>, LinkError> {
+        let bad = || LinkError::BadUrl(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| bad())?;
+        let host = uri.host().ok_or_else(bad)?.to_owned();
+        let authority = uri.authority().ok_or_else(bad)?.to_string();
+        let port = match uri.scheme_str() {
+            Some("http") => None,
+            Some("https") => Some(uri.port_u16().unwrap_or(443)),
+            _ => return Err(bad()),
+        };
+        let front_end = [FACTORY_PATH, FOCUS_PATH].iter().any(|path| uri.path().starts_with(path));
+        let role = if front_end { PeerRole::FrontEnd } else { PeerRole::ImMcu };
+        let key = match port {
+            Some(_) => format!("{role} at {authority}"),
+            None => authority.clone(),
+        };
+        Ok(Place { url, uri, host, authority, port, role, key })
+    }
+
+    /// Begins HTTP on a new connection.
+    async fn speak<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, LinkError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|cause| LinkError::Broken { url: url.to_owned(), cause: cause.into() })?;
+            .map_err(|cause| LinkError::Broken { url: self.url.to_owned(), cause: cause.into() })?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a control connection ended");
             }
         });
         Ok(sender)
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
-        self.idle.lock().expect("nobody panics while holding the pool")
     }
 }
 
@@ -181,15 +277,42 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     while let Some(stream) = listener.recv().await {
+        tokio::spawn(attend(stream, handler.clone()));
+    }
+}
+
+/// The server half between processes: `handler` is told the role of who posts.
+pub async fn serve_remote<H, F>(mut listener: mpsc::Receiver<Accepted>, handler: H)
+where
+    H: Fn(Option<PeerRole>, Posted) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    while let Some(Accepted { stream, peer, role }) = listener.recv().await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            debug!(%peer, "too many control connections; one more is refused");
+            continue;
+        };
         let handler = handler.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, handler.clone()));
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!(%error, "a control connection ended");
-            }
+            attend(stream, move |posted| handler(role, posted)).await;
+            drop(place);
         });
+    }
+}
+
+/// Answers what is posted on one connection until it ends.
+async fn attend<S, H, F>(stream: S, handler: H)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Posted) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let service = service_fn(move |request| answer(request, handler.clone()));
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        debug!(%error, "a control connection ended");
     }
 }
 
@@ -219,6 +342,7 @@ where
         }
         Answer::Taken => respond(StatusCode::NO_CONTENT, Bytes::new()),
         Answer::Unreadable(why) => respond(StatusCode::BAD_REQUEST, why.into()),
+        Answer::Forbidden(why) => respond(StatusCode::FORBIDDEN, why.into()),
         Answer::NotFound => respond(StatusCode::NOT_FOUND, Bytes::new()),
         Answer::Unavailable => respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
     })

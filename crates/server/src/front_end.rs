@@ -4,6 +4,7 @@
 
 mod authenticate;
 mod forward;
+mod mcu_links;
 mod route;
 mod route_token;
 mod serve;
@@ -27,6 +28,7 @@ use confab_users::Users;
 use crate::{focus_host, refusal};
 use authenticate::Waiting;
 use forward::Forwards;
+use mcu_links::McuLinks;
 use route_token::RouteTokens;
 use serve::Naming;
 
@@ -113,6 +115,11 @@ pub enum Event {
         /// The flow.
         flow: Flow,
     },
+    /// An MCU of ours could not be reached.
+    McuUnlinked {
+        /// Its SIP URI.
+        server_uri: String,
+    },
 }
 
 /// An account as far as the front end needs it.
@@ -167,6 +174,11 @@ pub enum Action {
         conference: ConferenceUri,
         /// What.
         event: Box<focus_host::Event>,
+    },
+    /// Open a link to an MCU; [`Event::McuLinked`] or [`Event::McuUnlinked`] follows.
+    LinkMcu {
+        /// Its SIP URI.
+        server_uri: String,
     },
 }
 
@@ -282,8 +294,10 @@ pub struct FrontEnd {
     /// Which conferences a stream takes part in.
     conferences: BTreeMap<Flow, BTreeSet<ConferenceUri>>,
     mcus: BTreeMap<String, Flow>,
-    /// Where the MCUs of active conferences are.
-    mcu_of: BTreeMap<McuUri, Flow>,
+    /// Where the MCUs of active conferences are, by their SIP URIs.
+    mcu_of: BTreeMap<McuUri, String>,
+    /// The links to MCUs of other machines.
+    links: McuLinks,
     trusted: BTreeSet<Flow>,
     sent: BTreeMap<ClientKey, Sent>,
 }
@@ -324,6 +338,7 @@ impl FrontEnd {
             conferences: BTreeMap::new(),
             mcus: BTreeMap::new(),
             mcu_of: BTreeMap::new(),
+            links: McuLinks::default(),
             trusted: BTreeSet::new(),
             sent: BTreeMap::new(),
         }
@@ -424,6 +439,7 @@ impl FrontEnd {
         self.identities.remove(&flow);
         self.trusted.remove(&flow);
         self.mcus.retain(|_, mcu| *mcu != flow);
+        self.link_closed(now, flow, out);
         let mut outputs = Vec::new();
         self.transactions.flow_closed(now, flow, &mut outputs);
         self.work(now, outputs, out);
@@ -462,25 +478,20 @@ impl Machine for FrontEnd {
             }
             Event::ForwardInvite { key, server_uri } => self.forward_to_mcu(now, &key, &server_uri, out),
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
-            Event::McuMoved { mcu, server_uri } => {
-                if let Some(flow) = self.mcus.get(&server_uri) {
-                    self.mcu_of.insert(mcu, *flow);
-                }
-            }
+            Event::McuMoved { mcu, server_uri } => self.mcu_moved(now, mcu, server_uri, out),
             Event::ConferenceEnded { conference } => {
                 for media in McuType::ALL {
                     self.mcu_of.remove(&conference.mcu(media));
                 }
             }
-            Event::McuLinked { server_uri, flow } => {
-                self.mcus.insert(server_uri, flow);
-                self.trusted.insert(flow);
-            }
+            Event::McuLinked { server_uri, flow } => self.linked(now, server_uri, flow, out),
+            Event::McuUnlinked { server_uri } => self.unlinked(now, &server_uri, out),
         }
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline()]
+        let links = self.links.deadline();
+        [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline(), links]
             .into_iter()
             .flatten()
             .min()
@@ -500,5 +511,6 @@ impl Machine for FrontEnd {
         if self.forwards.deadline().is_some_and(|at| at <= now) {
             self.forwards_timeout(now, out);
         }
+        self.links_timeout(now, out);
     }
 }

@@ -41,6 +41,10 @@ enum Command {
         /// The conference's ID, or its beginning.
         id: String,
     },
+    /// Issue a certificate for the role that another machine shall play.
+    Cert(cli::cert::Arguments),
+    /// Have a conferencing server take no more conferences, and wait for the last to end.
+    Drain(cli::drain::Arguments),
     /// Join a conference from this terminal, or create one, and chat.
     Call(cli::call::Arguments),
 }
@@ -56,6 +60,8 @@ async fn main() -> ExitCode {
         Command::User(command) => cli::user::run(&command).await,
         Command::Conference(command) => cli::conference::run(&command).await,
         Command::Flow { place, id } => cli::flow(&place, &id).await,
+        Command::Cert(arguments) => cli::cert::run(&arguments),
+        Command::Drain(arguments) => cli::drain::run(&arguments).await,
         Command::Call(arguments) => cli::call::run(&arguments).await,
     };
     match done {

@@ -21,14 +21,12 @@ use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
-    control_link::{Answer, CCCP, ControlClient, HEALTH, Posted},
+    control_link::{Answer, CCCP, ControlClient, FACTORY_PATH, HEALTH, Posted},
     flow_log::FlowLog,
 };
 
 /// Front ends that are told of lost MCUs.
 const FOCUS_LIMIT: usize = 1000;
-/// Where the factory answers.
-pub const FACTORY_PATH: &str = "/LiveServer/MCUFactory/";
 
 /// The factory. Cheap to clone; all clones are one.
 #[derive(Clone)]

@@ -4,10 +4,10 @@
 mod sip;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +17,7 @@ use confab_machine::{FlowNote, Time};
 use confab_mcu::{Action, Conference, ConferenceSpec, Event, Mcu, McuLimits};
 use confab_schema::{
     cccp::{self, Code, Command, ResultBody},
-    conference_info::ConferenceInfo,
+    conference_info::{ConferenceInfo, State},
     mcu_control::{FOCUS_URL, Health, MCU_CONFERENCE_URI, MCU_CONTROL_URL, MCU_SERVER_URI, ServerStatus},
     uri::{ConferenceUri, McuType},
 };
@@ -68,6 +68,8 @@ struct Shared {
     sip: mpsc::Sender<SipEvent>,
     conferences: Mutex<BTreeMap<ConferenceUri, Entry>>,
     last_id: AtomicU64,
+    /// Whether it takes no more conferences, because it is to end.
+    draining: AtomicBool,
 }
 
 struct Entry {
@@ -76,6 +78,8 @@ struct Entry {
     token: String,
     /// Commands whose HTTP request is still open.
     open: Arc<Mutex<BTreeMap<u64, oneshot::Sender<cccp::Response>>>>,
+    /// How many people are in it.
+    people: Arc<AtomicU32>,
 }
 
 impl McuHost {
@@ -100,6 +104,7 @@ impl McuHost {
             sip,
             conferences: Mutex::default(),
             last_id: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
         };
         McuHost { shared: Arc::new(shared) }
     }
@@ -107,31 +112,52 @@ impl McuHost {
     /// Reports this MCU's health to the factory, for ever.
     pub async fn report_health(self) {
         let shared = &self.shared;
+        let mut heard = true;
         loop {
             let health = self.health().to_bytes();
-            if let Err(error) = shared.control.post(&shared.place.factory_url, HEALTH, health).await {
-                warn!(%error, "the factory does not take this conferencing server's health");
+            match shared.control.post(&shared.place.factory_url, HEALTH, health).await {
+                Ok(_) => heard = true,
+                Err(error) if heard => {
+                    heard = false;
+                    warn!(%error, "the factory does not take this conferencing server's health");
+                }
+                Err(error) => debug!(%error, "the factory still does not take health"),
             }
             shared.clock.sleep_until(Some(shared.clock.now() + HEALTH_PERIOD)).await;
         }
     }
 
     fn health(&self) -> Health {
-        let place = &self.shared.place;
-        let conferences = self.conferences().len();
+        let shared = &self.shared;
+        let (conferences, participants) = {
+            let conferences = self.conferences();
+            let people = conferences.values().map(|entry| entry.people.load(Ordering::Relaxed));
+            (conferences.len(), people.fold(0, u32::saturating_add))
+        };
         let status = match conferences {
+            _ if shared.draining.load(Ordering::Relaxed) => ServerStatus::Full,
             n if n >= CONFERENCE_LIMIT => ServerStatus::Full,
             n if n >= CONFERENCE_LIMIT / 4 * 3 => ServerStatus::Loaded,
             _ => ServerStatus::Normal,
         };
         Health {
-            url: format!("{}{}", place.control_base, place.control_path),
-            media: self.shared.media,
+            url: format!("{}{}", shared.place.control_base, shared.place.control_path),
+            media: shared.media,
             status,
             conferences: u32::try_from(conferences).unwrap_or(u32::MAX),
-            participants: 0,
+            participants,
             vendor: "Confab".into(),
         }
+    }
+
+    /// Takes no more conferences; those that are here go on until they end.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How many conferences are here.
+    pub fn conference_count(&self) -> usize {
+        self.conferences().len()
     }
 
     /// Takes what is posted to this MCU: conferences, and commands to one.
@@ -171,7 +197,8 @@ impl McuHost {
             locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
             limits: shared.limits.clone(),
         };
-        if self.conferences().len() >= CONFERENCE_LIMIT {
+        let draining = shared.draining.load(Ordering::Relaxed);
+        if draining || self.conferences().len() >= CONFERENCE_LIMIT {
             return cccp::Response::failed(request, "serverBusy");
         }
         let machine = shared.mcu.lock().expect("no MCU panics").add_conference(spec, clock::entropy());
@@ -205,9 +232,17 @@ impl McuHost {
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let (courier, posts) = mpsc::unbounded_channel();
         tokio::spawn(carry(posts, self.shared.control.clone(), focus_url.clone()));
-        let shell =
-            Shell { host: self.clone(), conference: conference.clone(), open: Arc::clone(&open), courier };
-        self.conferences().insert(conference.clone(), Entry { events, token: token.clone(), open });
+        let people = Arc::default();
+        let shell = Shell {
+            host: self.clone(),
+            conference: conference.clone(),
+            open: Arc::clone(&open),
+            present: BTreeSet::new(),
+            people: Arc::clone(&people),
+            courier,
+        };
+        let entry = Entry { events, token: token.clone(), open, people };
+        self.conferences().insert(conference.clone(), entry);
         let host = self.clone();
         let own_token = token.clone();
         let running = tokio::spawn(drive(Boxed(machine), queue, host.shared.clock, shell));
@@ -289,6 +324,9 @@ struct Shell {
     host: McuHost,
     conference: ConferenceUri,
     open: Arc<Mutex<BTreeMap<u64, oneshot::Sender<cccp::Response>>>>,
+    /// Who is in it, as the Focus has been told.
+    present: BTreeSet<String>,
+    people: Arc<AtomicU32>,
     /// What goes to the Focus, in order.
     courier: mpsc::UnboundedSender<(&'static str, Bytes)>,
 }
@@ -307,6 +345,7 @@ impl drive::Shell<Boxed> for Shell {
                 return Performed::Done;
             }
             Action::Notify(document) => {
+                self.count(&document);
                 self.post(
                     CONFERENCE_INFO,
                     document.to_bytes(confab_schema::conference_info::View::Microsoft),
@@ -330,6 +369,19 @@ impl drive::Shell<Boxed> for Shell {
 }
 
 impl Shell {
+    /// Keeps count of the people here for the health report.
+    fn count(&mut self, document: &ConferenceInfo) {
+        for user in document.users.iter().flat_map(|users| &users.users) {
+            if user.state == State::Deleted || user.endpoints.is_empty() {
+                self.present.remove(&user.entity);
+            } else {
+                self.present.insert(user.entity.clone());
+            }
+        }
+        let people = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
+        self.people.store(people, Ordering::Relaxed);
+    }
+
     fn post(&self, content_type: &'static str, body: Bytes) {
         // Unbounded, yet bounded by what participants do while one post is under way; the courier
         // ends only with this conference.

@@ -1,5 +1,9 @@
 //! Starts every role of the configuration and wires them to each other.
 
+mod control;
+mod front_end_shell;
+mod im_mcu;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -10,43 +14,40 @@ use std::{
 
 use anyhow::Context;
 use confab_conference::policy::MeetingPolicy;
-use confab_machine::{FlowNote, Time};
-use confab_mcu::{ImMcu, Mcu, McuLimits};
-use confab_schema::uri::{McuType, UserUri};
+use confab_mcu::{ImMcu, Mcu};
+use confab_schema::uri::McuType;
 use confab_sip::{Transport, auth::DigestAuthority};
-use confab_store::{Store, StoreError};
+use confab_store::Store;
 use confab_users::{Users, UsersSettings};
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::mpsc,
 };
-use tracing::warn;
 
 use crate::{
     clock::{self, Clock},
     config::{AuthScheme, Config, ListenTransport},
-    control_link::{self, ControlClient},
-    drive::{self, Performed, drive},
+    control_link::{self, ControlClient, FACTORY_PATH},
+    drive::drive,
     flow_log::FlowLog,
     focus_factory_host::FocusFactoryHost,
     focus_host::{FocusDirectory, FocusServices},
-    front_end::{self, Addresses, FrontEnd, FrontEndSetup, KnownAccount, Unavailable},
+    front_end::{self, Addresses, FrontEnd, FrontEndSetup},
     inproc::InprocNetwork,
-    mcu_factory_host::{FACTORY_PATH, McuFactoryHost},
-    mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
+    mcu_factory_host::McuFactoryHost,
     sip_transport::{self, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
     sweeper::Sweeper,
     vault::Vault,
 };
+use control::ControlListener;
+use front_end_shell::FrontEndShell;
+pub use im_mcu::{ImMcuServer, start_im_mcu_server};
 
 /// Events that may wait for the front end, and for an MCU's SIP side.
 const EVENT_QUEUE: usize = 16 * 1024;
 /// The hosts of the in-memory network.
 const FACTORY_HOST: &str = "mcufactory.inproc";
 const FOCUS_HOST: &str = "focus.inproc";
-const IM_MCU_HOST: &str = "immcu.inproc";
-/// Where SIP for the IM MCU is listened for in that network.
-const IM_MCU_SIP: &str = "immcu.inproc:sip";
 
 /// A running server.
 pub struct Server {
@@ -66,6 +67,8 @@ pub struct Server {
     pub content_grace: Duration,
     /// The certificate that TLS clients may be told to trust, if one was made.
     pub certificate: Option<std::path::PathBuf>,
+    /// Where conferencing servers of other machines report, if they may.
+    pub control: Option<String>,
 }
 
 /// What is started with besides the configuration.
@@ -97,9 +100,10 @@ pub async fn start_with(
     im_mcu: Box<dyn Mcu>,
 ) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
-    let flows_log = FlowLog::default();
+    let flows = FlowLog::default();
     let network = InprocNetwork::default();
-    let control = ControlClient::new(network.clone());
+    let (elsewhere, control) = control_of(config, data, &network).await?;
+    let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
     let policy = policy(config);
 
     let (transport, transport_events) = Flows::new(limits(config), EVENT_QUEUE);
@@ -108,41 +112,29 @@ pub async fn start_with(
     let addresses = addresses(config, &bound);
 
     let factory_url = format!("http://{FACTORY_HOST}{FACTORY_PATH}");
-    let factory = McuFactoryHost::new(control.clone(), clock, flows_log.clone());
-    tokio::spawn(factory.clone().watch());
-    let listener = network.listen(FACTORY_HOST);
-    tokio::spawn(control_link::serve(listener, move |posted| factory.clone().posted(posted)));
-
+    let factory = McuFactoryHost::new(control.clone(), clock, flows.clone());
+    start_factory(&network, &factory);
     let directory = FocusDirectory::new(FocusServices {
         store: Arc::clone(&store),
         control: control.clone(),
         factory_url: factory_url.clone(),
-        focus_base: format!("http://{FOCUS_HOST}"),
+        focus_base: control_base.clone().unwrap_or_else(|| format!("http://{FOCUS_HOST}")),
         policy: policy.clone(),
         name: addresses.name.clone(),
         clock,
-        flows: flows_log.clone(),
+        flows: flows.clone(),
         front_end: front_end.clone(),
     });
-    let listener = network.listen(FOCUS_HOST);
-    let for_posts = directory.clone();
-    tokio::spawn(control_link::serve(listener, move |posted| for_posts.clone().posted(posted)));
-
+    start_focuses(&network, &directory);
     let focus_factory = FocusFactoryHost {
         store: Arc::clone(&store),
         directory: directory.clone(),
         policy: policy.clone(),
         name: addresses.name.clone(),
         clock,
-        flows: flows_log.clone(),
+        flows: flows.clone(),
     };
-    let machine = FrontEnd::new(FrontEndSetup {
-        domain: config.domain.clone(),
-        users: Users::new(users_settings(&policy, addresses.name.clone()), clock::entropy()),
-        addresses,
-        authority: authority(config),
-        entropy: clock::entropy(),
-    });
+    let machine = front_end_machine(config, &policy, addresses);
     let shell = FrontEndShell {
         transport: transport.clone(),
         events: front_end.clone(),
@@ -150,15 +142,22 @@ pub async fn start_with(
         vault,
         focus_factory,
         directory: directory.clone(),
+        trust: elsewhere.as_ref().map(|elsewhere| elsewhere.trust.clone()),
     };
-    tokio::spawn(hand_on(transport_events, front_end.clone(), from_transport));
+    tokio::spawn(hand_on(transport_events, front_end.clone(), to_front_end));
     tokio::spawn(async move { drop(drive(machine, front_end_events, clock, shell).await) });
 
-    start_im_mcu(im_mcu, config, &network, &control, clock, &flows_log, &factory_url);
-    link_im_mcu(&network, &transport, &front_end).await?;
+    match elsewhere {
+        Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
+        None => {
+            im_mcu::start_im_mcu(im_mcu, config, &network, &control, clock, &flows, &factory_url);
+            im_mcu::link_im_mcu(&network, &transport, &front_end).await?;
+        }
+    }
     let content_grace = config.conferences.content_grace();
     start_sweeper(&store, &directory, content_grace, clock);
-    Ok(Server { bound, transport, flows: flows_log, directory, store, clock, content_grace, certificate })
+    let control = control_base;
+    Ok(Server { bound, transport, flows, directory, store, clock, content_grace, certificate, control })
 }
 
 /// Deletes expired records now and then.
@@ -167,11 +166,41 @@ fn start_sweeper(store: &Arc<dyn Store>, directory: &FocusDirectory, grace: Dura
     tokio::spawn(sweeper.run(clock));
 }
 
-fn from_transport(event: TransportEvent) -> front_end::Event {
-    match event {
-        TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
-        TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
-    }
+/// The listener for other machines, if there is to be one, and what posts to all of them.
+async fn control_of(
+    config: &Config,
+    data: &Path,
+    network: &InprocNetwork,
+) -> anyhow::Result<(Option<ControlListener>, ControlClient)> {
+    let Some(control) = &config.control else { return Ok((None, ControlClient::new(network.clone()))) };
+    let elsewhere = ControlListener::open(control, data).await?;
+    let client = ControlClient::with_remote(network.clone(), elsewhere.trust.clone());
+    Ok((Some(elsewhere), client))
+}
+
+/// The Conferencing Server Factory, for those in this process.
+fn start_factory(network: &InprocNetwork, factory: &McuFactoryHost) {
+    tokio::spawn(factory.clone().watch());
+    let factory = factory.clone();
+    let listener = network.listen(FACTORY_HOST);
+    tokio::spawn(control_link::serve(listener, move |posted| factory.clone().posted(posted)));
+}
+
+/// The Focuses, for those in this process.
+fn start_focuses(network: &InprocNetwork, directory: &FocusDirectory) {
+    let directory = directory.clone();
+    let listener = network.listen(FOCUS_HOST);
+    tokio::spawn(control_link::serve(listener, move |posted| directory.clone().posted(posted)));
+}
+
+fn front_end_machine(config: &Config, policy: &MeetingPolicy, addresses: Addresses) -> FrontEnd {
+    FrontEnd::new(FrontEndSetup {
+        domain: config.domain.clone(),
+        users: Users::new(users_settings(policy, addresses.name.clone()), clock::entropy()),
+        addresses,
+        authority: authority(config),
+        entropy: clock::entropy(),
+    })
 }
 
 fn limits(config: &Config) -> ConnectionLimits {
@@ -279,18 +308,20 @@ fn tls_files(config: &Config, data: &Path) -> anyhow::Result<TlsFiles> {
 /// Where this server can be reached: the configured name, or the address a listener is bound to.
 fn addresses(config: &Config, bound: &[Bound]) -> Addresses {
     let host = config.front_end.host.as_str();
-    let sent_by = bound.iter().rev().map(|bound| {
-        let address = match bound.address.ip() {
-            ip if ip.is_unspecified() => SocketAddr::new(own_address(), bound.address.port()),
-            _ => bound.address,
-        };
-        let sent_by =
-            if host.is_empty() { address.to_string() } else { format!("{host}:{}", address.port()) };
-        (bound.transport, sent_by)
-    });
+    let sent_by = bound.iter().rev().map(|bound| (bound.transport, reachable(host, bound.address)));
     let sent_by: BTreeMap<Transport, String> = sent_by.collect();
     let name = if host.is_empty() { config.domain.clone() } else { host.to_owned() };
     Addresses { name, sent_by }
+}
+
+/// `host:port` of a listener for others: the configured host, or the address that it is bound to.
+fn reachable(host: &str, bound: SocketAddr) -> String {
+    let port = bound.port();
+    if host.is_empty() {
+        let ip = if bound.ip().is_unspecified() { own_address() } else { bound.ip() };
+        return SocketAddr::new(ip, port).to_string();
+    }
+    host.parse().map_or_else(|_| format!("{host}:{port}"), |ip: IpAddr| SocketAddr::new(ip, port).to_string())
 }
 
 /// The address by which this machine would reach another. Nothing is sent: a datagram socket only
@@ -302,6 +333,13 @@ fn own_address() -> IpAddr {
     asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
+fn to_front_end(event: TransportEvent) -> front_end::Event {
+    match event {
+        TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
+        TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
+    }
+}
+
 /// Passes events of one kind on as another.
 async fn hand_on<A, B>(mut from: mpsc::Receiver<A>, to: mpsc::Sender<B>, translate: impl Fn(A) -> B) {
     while let Some(event) = from.recv().await {
@@ -309,138 +347,4 @@ async fn hand_on<A, B>(mut from: mpsc::Receiver<A>, to: mpsc::Sender<B>, transla
             return;
         }
     }
-}
-
-/// The IM MCU in this process.
-fn start_im_mcu(
-    mcu: Box<dyn Mcu>,
-    config: &Config,
-    network: &InprocNetwork,
-    control: &ControlClient,
-    clock: Clock,
-    flows: &FlowLog,
-    factory_url: &str,
-) {
-    // Within the process there is nobody to be protected from.
-    let (transport, transport_events) = Flows::new(ConnectionLimits::of_our_own(), EVENT_QUEUE);
-    let (sip, sip_events) = mpsc::channel(EVENT_QUEUE);
-    let place = McuPlace {
-        control_base: format!("http://{IM_MCU_HOST}"),
-        control_path: "/LiveServer/IMMCU/".into(),
-        server_uri: im_mcu_uri(),
-        factory_url: factory_url.to_owned(),
-    };
-    let limits = McuLimits { participants: config.conferences.max_participants, ..McuLimits::default() };
-    let host = McuHost::new(mcu, place, limits, control.clone(), clock, flows.clone(), sip.clone());
-    let listener = network.listen(IM_MCU_HOST);
-    let for_posts = host.clone();
-    tokio::spawn(control_link::serve(listener, move |posted| for_posts.clone().posted(posted)));
-    tokio::spawn(host.clone().report_health());
-
-    let mut links = network.listen(IM_MCU_SIP);
-    let shell = McuSipShell { flows: transport.clone(), host, events: sip.clone() };
-    let machine = McuSip::new(IM_MCU_HOST.into(), clock::entropy());
-    tokio::spawn(async move { drop(drive(machine, sip_events, clock, shell).await) });
-    tokio::spawn(hand_on(transport_events, sip.clone(), |event| match event {
-        TransportEvent::Received { flow, message } => SipEvent::Received { flow, message },
-        TransportEvent::Closed { flow } => SipEvent::FlowClosed { flow },
-    }));
-    tokio::spawn(async move {
-        while let Some(stream) = links.recv().await {
-            let flow = transport.add_stream(stream, Transport::Inproc, None);
-            if sip.send(SipEvent::Linked { flow }).await.is_err() {
-                return;
-            }
-        }
-    });
-}
-
-/// Connects the front end to the IM MCU.
-async fn link_im_mcu(
-    network: &InprocNetwork,
-    transport: &Flows,
-    front_end: &mpsc::Sender<front_end::Event>,
-) -> anyhow::Result<()> {
-    let stream = network.connect(IM_MCU_SIP).await.context("the IM MCU has just been started")?;
-    let flow = transport.add_stream(stream, Transport::Inproc, None);
-    let linked = front_end::Event::McuLinked { server_uri: im_mcu_uri(), flow };
-    front_end.send(linked).await.context("the front end has just been started")
-}
-
-fn im_mcu_uri() -> String {
-    format!("sip:{IM_MCU_HOST};transport=tcp")
-}
-
-/// What those of `users` who have an account are called.
-async fn names_of(store: &dyn Store, users: Vec<UserUri>) -> Result<BTreeMap<UserUri, String>, StoreError> {
-    let mut names = BTreeMap::new();
-    for user in users {
-        if let Some(account) = store.account(&user).await? {
-            names.insert(user, account.display_name);
-        }
-    }
-    Ok(names)
-}
-
-/// The hands of the front end.
-struct FrontEndShell {
-    transport: Flows,
-    /// The front end's own queue.
-    events: mpsc::Sender<front_end::Event>,
-    store: Arc<dyn Store>,
-    vault: Arc<Vault>,
-    focus_factory: FocusFactoryHost,
-    directory: FocusDirectory,
-}
-
-impl drive::Shell<FrontEnd> for FrontEndShell {
-    async fn perform(&mut self, _now: Time, action: front_end::Action) -> Performed<front_end::Event> {
-        match action {
-            front_end::Action::Transmit { flow, message } => {
-                if !self.transport.send(flow, &message) {
-                    // The front end may not know yet that the connection is gone. If its queue is
-                    // full it will find out by its timers.
-                    let _ = self.events.try_send(front_end::Event::FlowClosed { flow });
-                }
-            }
-            front_end::Action::LookUp { lookup, user } => {
-                let (store, vault, events) =
-                    (Arc::clone(&self.store), Arc::clone(&self.vault), self.events.clone());
-                tokio::spawn(async move {
-                    let account = match store.account(&user).await {
-                        Ok(account) => Ok(account.map(|account| KnownAccount {
-                            ha1s: vault.digest_secrets(&account),
-                            display_name: account.display_name,
-                        })),
-                        Err(error) => {
-                            warn!(%error, "the user database does not answer");
-                            Err(Unavailable)
-                        }
-                    };
-                    let _ = events.send(front_end::Event::Account { lookup, account }).await;
-                });
-            }
-            front_end::Action::LookUpNames { lookup, users } => {
-                let (store, events) = (Arc::clone(&self.store), self.events.clone());
-                tokio::spawn(async move {
-                    let names = names_of(&*store, users).await.map_err(|error| {
-                        warn!(%error, "the user database does not answer");
-                        Unavailable
-                    });
-                    let _ = events.send(front_end::Event::Names { lookup, names }).await;
-                });
-            }
-            front_end::Action::ToFactory { key, user, request } => {
-                let (factory, events) = (self.focus_factory.clone(), self.events.clone());
-                tokio::spawn(async move {
-                    let response = factory.serve(&user, &request).await;
-                    let _ = events.send(front_end::Event::Respond { key, response }).await;
-                });
-            }
-            front_end::Action::ToFocus { conference, event } => self.directory.deliver(&conference, *event),
-        }
-        Performed::Done
-    }
-
-    fn note(&mut self, _now: Time, _note: FlowNote) {}
 }

@@ -111,7 +111,16 @@ impl Flows {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
     {
-        stream::start(self, stream, transport, peer, None)
+        stream::start(self, stream, transport, peer, None, false)
+    }
+
+    /// Makes a connection to another process of ours a flow. It may be silent for as long as it
+    /// likes.
+    pub fn add_link<S>(&self, stream: S) -> Flow
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
+    {
+        stream::start(self, stream, Transport::Tls, None, None, true)
     }
 
     /// The flow of datagrams from `socket` to `peer`, for one who sends first. Answers are taken

@@ -8,6 +8,8 @@ mod calls;
 mod desk;
 #[path = "front_end/limits.rs"]
 mod limits;
+#[path = "front_end/links.rs"]
+mod links;
 #[path = "front_end/media.rs"]
 mod media;
 #[path = "front_end/proof.rs"]

@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 use super::{Action, Event, FocusHost};
 use crate::{
     clock::{self, Clock},
-    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, Posted},
+    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, FOCUS_PATH, HEALTH, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
     front_end, refusal,
@@ -38,8 +38,6 @@ const EVENT_QUEUE: usize = 4096;
 const CONFERENCE_LIMIT: usize = 100_000;
 /// How often a change is made anew because somebody else was quicker to save.
 const CONFLICT_LIMIT: usize = 5;
-/// Where MCUs post what changed on them, followed by a token.
-const FOCUS_PATH: &str = "/LiveServer/Focus/";
 
 /// What the Focuses of a process share.
 #[derive(Clone)]

@@ -165,9 +165,11 @@ impl FrontEnd {
     /// Keeps us in the dialog. Between two transports each side is told the address it can reach
     /// (RFC 5658).
     fn record_route(&self, request: &mut Request, from: Flow, to: Flow) {
-        let token = self.tokens.issue(from, to, request);
-        let mut sides = vec![from.transport, to.transport];
-        sides.retain(|side| *side != Transport::Inproc);
+        let token = self.tokens.issue(from, to, |flow| self.trusted.contains(flow), request);
+        // An MCU answers on its link, wherever it is.
+        let outside = |flow: &Flow| flow.transport != Transport::Inproc && !self.trusted.contains(flow);
+        let mut sides: Vec<Transport> =
+            [from, to].into_iter().filter(outside).map(|flow| flow.transport).collect();
         sides.dedup();
         for side in sides {
             let sent_by = self.addresses.sent_by(side);

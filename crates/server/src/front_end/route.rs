@@ -90,7 +90,7 @@ impl FrontEnd {
             return self.trusted.contains(&flow).then(|| self.tokens.far_end(token, request))?;
         };
         let moved = || match OpaqueTarget::parse(&request.uri.to_string()) {
-            OpaqueTarget::Mcu(mcu) => self.mcu_of.get(&mcu).copied(),
+            OpaqueTarget::Mcu(mcu) => self.mcus.get(self.mcu_of.get(&mcu)?).copied(),
             _ => None,
         };
         Some(moved().unwrap_or(other))

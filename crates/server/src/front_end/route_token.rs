@@ -26,9 +26,17 @@ impl RouteTokens {
         RouteTokens { key: hmac::Key::new(hmac::HMAC_SHA256, &key) }
     }
 
-    /// The token of the dialog that `request` begins, from `caller` to `callee`.
-    pub(super) fn issue(&self, caller: Flow, callee: Flow, request: &Request) -> String {
-        let flows = format!("{}-{}", encode(caller), encode(callee));
+    /// The token of the dialog that `request` begins, from `caller` to `callee`, either of which may
+    /// be a link to an MCU.
+    pub(super) fn issue(
+        &self,
+        caller: Flow,
+        callee: Flow,
+        is_mcu: impl Fn(&Flow) -> bool,
+        request: &Request,
+    ) -> String {
+        let end = |flow: Flow| if is_mcu(&flow) { encode(flow).to_uppercase() } else { encode(flow) };
+        let flows = format!("{}-{}", end(caller), end(callee));
         let signature = self.sign(&flows, request, Sender::Caller).unwrap_or_default();
         format!("{flows}-{signature}")
     }
@@ -46,15 +54,14 @@ impl RouteTokens {
     }
 
     /// The other end as above, for an MCU that we trust to have taken its end over. An organizer
-    /// and the MCU of her conference have one address, but only the MCU's end is within.
+    /// and the MCU of her conference have one address, but only the MCU's end is marked as one.
     pub(super) fn far_end(&self, token: &str, request: &Request) -> Option<Flow> {
         let (flows, _) = token.rsplit_once('-')?;
         let (caller, callee) = flows.split_once('-')?;
         [(Sender::Caller, callee), (Sender::Callee, caller)]
             .into_iter()
-            .filter(|(sender, _)| self.verify(token, request, *sender))
-            .filter_map(|(_, far)| decode(far))
-            .find(|far| far.transport != Transport::Inproc)
+            .filter(|(sender, far)| !is_mcu(far) && self.verify(token, request, *sender))
+            .find_map(|(_, far)| decode(far))
     }
 
     /// Whether we issued `token` for the dialog of `request`.
@@ -82,6 +89,11 @@ impl RouteTokens {
     }
 }
 
+/// Whether the end of a dialog is a link to an MCU: those are written in capitals.
+fn is_mcu(end: &str) -> bool {
+    end.starts_with(|char: char| char.is_ascii_uppercase())
+}
+
 fn encode(flow: Flow) -> String {
     let transport = match flow.transport {
         Transport::Udp => 'u',
@@ -94,7 +106,7 @@ fn encode(flow: Flow) -> String {
 
 fn decode(text: &str) -> Option<Flow> {
     let (transport, id) = text.split_at_checked(1)?;
-    let transport = match transport {
+    let transport = match transport.to_ascii_lowercase().as_str() {
         "u" => Transport::Udp,
         "t" => Transport::Tcp,
         "s" => Transport::Tls,
@@ -123,7 +135,8 @@ mod tests {
         let tokens = RouteTokens::new([1; 32]);
         let near = Flow { id: 0xabc, transport: Transport::Tcp };
         let far = Flow { id: u64::MAX, transport: Transport::Udp };
-        let token = tokens.issue(near, far, &request(ANN, "<sip:bob@example.test>", "one"));
+        let token =
+            tokens.issue(near, far, |flow| *flow == far, &request(ANN, "<sip:bob@example.test>", "one"));
         let check = |token: &str, flow, from, to, call_id, expect| {
             assert_eq!(tokens.other_end(token, flow, &request(from, to, call_id)), expect, "{token} {from}");
         };
@@ -149,7 +162,7 @@ mod tests {
     fn who_calls_himself_has_two_ends() {
         let tokens = RouteTokens::new([1; 32]);
         let [desk, pocket] = [1, 2].map(|id| Flow { id, transport: Transport::Tls });
-        let token = tokens.issue(desk, pocket, &request(ANN, ANN, "one"));
+        let token = tokens.issue(desk, pocket, |_| false, &request(ANN, ANN, "one"));
         assert_eq!(tokens.other_end(&token, desk, &request(ANN, ANN, "one")), Some(pocket));
         assert_eq!(tokens.other_end(&token, pocket, &request(ANN, ANN, "one")), Some(desk));
     }

@@ -17,12 +17,11 @@ impl FrontEnd {
         server_uri: &str,
         out: &mut Vec<Action>,
     ) {
-        let Some(McuInvite { user, mcu: uri, arrival }) = self.mcu_invites.remove(key) else { return };
         let Some(mcu) = self.mcus.get(server_uri).copied() else {
-            let response = refusal::response(&arrival.request, Reason::McuUnavailable, &self.addresses.name);
-            return self.respond(now, key, response, out);
+            return self.forward_once_linked(now, key, server_uri, out);
         };
-        self.mcu_of.insert(uri, mcu);
+        let Some(McuInvite { user, mcu: uri, arrival }) = self.mcu_invites.remove(key) else { return };
+        self.mcu_of.insert(uri, server_uri.to_owned());
         self.forward(now, arrival, Some(&user), vec![(None, mcu)], out);
     }
 

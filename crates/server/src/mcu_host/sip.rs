@@ -1,4 +1,4 @@
-//! Step 8: SIP on the MCU's side: one link to the front end, many conferences.
+//! Step 8: SIP on the MCU's side: a link to each front end, many conferences.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const TRANSACTION_LIMIT: usize = 200_000;
 /// What the MCU's SIP side hears.
 #[derive(Debug)]
 pub enum SipEvent {
-    /// The link to the front end stands.
+    /// A link to a front end stands.
     Linked {
         /// The flow.
         flow: Flow,
@@ -52,7 +52,7 @@ pub enum SipEvent {
         conference: ConferenceUri,
         /// Its number for the request.
         id: u64,
-        /// The way the participant came; the link otherwise.
+        /// The way the participant came, while it stands; the newest link otherwise.
         flow: Option<Flow>,
         /// The request.
         request: Request,
@@ -103,7 +103,8 @@ impl Traced for SipAction {
 pub struct McuSip {
     sent_by: String,
     transactions: Transactions,
-    link: Option<Flow>,
+    /// The links that stand, the newest last.
+    links: Vec<Flow>,
     sent: BTreeMap<ClientKey, (ConferenceUri, u64)>,
     keys: BTreeMap<(ConferenceUri, u64), ClientKey>,
     /// Whose transaction a request is, until it is answered or given up.
@@ -116,7 +117,7 @@ impl McuSip {
         McuSip {
             sent_by,
             transactions: Transactions::new(entropy, TRANSACTION_LIMIT),
-            link: None,
+            links: Vec::new(),
             sent: BTreeMap::new(),
             keys: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -224,17 +225,19 @@ impl Machine for McuSip {
     fn handle(&mut self, now: Time, event: SipEvent, out: &mut Vec<SipAction>) {
         let mut outputs = Vec::new();
         match event {
-            SipEvent::Linked { flow } => self.link = Some(flow),
+            SipEvent::Linked { flow } => self.links.push(flow),
             SipEvent::Received { flow, message } => {
                 self.transactions.receive(now, flow, message, &mut outputs);
             }
             SipEvent::FlowClosed { flow } => {
                 self.transactions.flow_closed(now, flow, &mut outputs);
-                self.link = self.link.filter(|link| *link != flow);
+                self.links.retain(|link| *link != flow);
             }
             SipEvent::Respond { key, response } => return self.respond(now, &key, response, out),
             SipEvent::Send { conference, id, flow, request } => {
-                let Some(flow) = flow.or(self.link) else {
+                // A link that broke has a successor, on which its dialogs go on.
+                let usual = flow.filter(|flow| self.links.contains(flow));
+                let Some(flow) = usual.or_else(|| self.links.last().copied()) else {
                     return tell(conference, ConferenceEvent::SipFailed { id }, out);
                 };
                 let unanswered = request.method == Method::Benotify;

@@ -44,14 +44,14 @@ pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsA
         let _ = stream.set_nodelay(true);
         match tls.clone() {
             None => {
-                start(&flows, stream, Transport::Tcp, Some(peer), Some(place));
+                start(&flows, stream, Transport::Tcp, Some(peer), Some(place), false);
             }
             Some(acceptor) => {
                 let flows = flows.clone();
                 tokio::spawn(async move {
                     match timeout(PROGRESS_LIMIT, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => {
-                            start(&flows, stream, Transport::Tls, Some(peer), Some(place));
+                            start(&flows, stream, Transport::Tls, Some(peer), Some(place), false);
                         }
                         Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
                         Err(_) => debug!(%peer, "a TLS handshake took too long"),
@@ -62,13 +62,14 @@ pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsA
     }
 }
 
-/// Starts reading from and writing to `stream`.
+/// Starts reading from and writing to `stream`; one that is `patient` may be silent for ever.
 pub(super) fn start<S>(
     flows: &Flows,
     stream: S,
     transport: Transport,
     peer: Option<SocketAddr>,
     place: Option<Place>,
+    patient: bool,
 ) -> Flow
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -78,12 +79,14 @@ where
     let (queue, queued) = mpsc::channel(WRITE_QUEUE);
     flows.streams().insert(flow.id, queue);
     let writing = tokio::spawn(write(writer, queued));
+    // A pipe within the process, or a server, may be silent for as long as it likes.
+    let patient = patient || transport == Transport::Inproc || flows.shared.limits.patient;
     let flows = flows.clone();
     tokio::spawn(async move {
         // Whoever ends first, reader or writer, ends the connection.
         let abort = writing.abort_handle();
         tokio::select! {
-            () = read(&flows, flow, peer, reader) => {
+            () = read(&flows, flow, peer, patient, reader) => {
                 // Let what was queued, such as a last refusal, go out.
                 flows.close(flow);
                 tokio::spawn(async move {
@@ -114,11 +117,15 @@ async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiv
     let _ = timeout(PROGRESS_LIMIT, writer.shutdown()).await;
 }
 
-async fn read<S: AsyncRead>(flows: &Flows, flow: Flow, peer: Option<SocketAddr>, mut reader: ReadHalf<S>) {
+async fn read<S: AsyncRead>(
+    flows: &Flows,
+    flow: Flow,
+    peer: Option<SocketAddr>,
+    patient: bool,
+    mut reader: ReadHalf<S>,
+) {
     let mut framer = Framer::new(flows.shared.limits.max_message);
     let mut buffer = vec![0; READ_SIZE];
-    // A pipe within the process, or a server, may be silent for as long as it likes.
-    let patient = flow.transport == Transport::Inproc || flows.shared.limits.patient;
     let mut until = Instant::now() + FIRST_MESSAGE_LIMIT;
     loop {
         let read = reader.read(&mut buffer);

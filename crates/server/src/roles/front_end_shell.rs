@@ -1,0 +1,131 @@
+//! The hands of the front end: sockets, the user database, the Focus Factory, the Focuses, and the
+//! links to MCUs of other machines.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use confab_machine::{FlowNote, Time};
+use confab_schema::uri::UserUri;
+use confab_sip::Uri;
+use confab_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::{
+    drive::{self, Performed},
+    focus_factory_host::FocusFactoryHost,
+    focus_host::FocusDirectory,
+    front_end::{self, FrontEnd, KnownAccount, Unavailable},
+    private_ca::PeerRole,
+    sip_transport::Flows,
+    trust::Trust,
+    vault::Vault,
+};
+
+/// The port of SIP over TLS where a URI names none.
+const SIPS_PORT: u16 = 5061;
+
+/// What those of `users` who have an account are called.
+async fn names_of(store: &dyn Store, users: Vec<UserUri>) -> Result<BTreeMap<UserUri, String>, StoreError> {
+    let mut names = BTreeMap::new();
+    for user in users {
+        if let Some(account) = store.account(&user).await? {
+            names.insert(user, account.display_name);
+        }
+    }
+    Ok(names)
+}
+
+/// The hands of the front end.
+pub(super) struct FrontEndShell {
+    pub(super) transport: Flows,
+    /// The front end's own queue.
+    pub(super) events: mpsc::Sender<front_end::Event>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) focus_factory: FocusFactoryHost,
+    pub(super) directory: FocusDirectory,
+    /// With what MCUs of other machines are reached, if any may be.
+    pub(super) trust: Option<Trust>,
+}
+
+impl drive::Shell<FrontEnd> for FrontEndShell {
+    async fn perform(&mut self, _now: Time, action: front_end::Action) -> Performed<front_end::Event> {
+        match action {
+            front_end::Action::Transmit { flow, message } => {
+                if !self.transport.send(flow, &message) {
+                    // The front end may not know yet that the connection is gone. If its queue is
+                    // full it will find out by its timers.
+                    let _ = self.events.try_send(front_end::Event::FlowClosed { flow });
+                }
+            }
+            front_end::Action::LookUp { lookup, user } => {
+                let (store, vault, events) =
+                    (Arc::clone(&self.store), Arc::clone(&self.vault), self.events.clone());
+                tokio::spawn(async move {
+                    let account = match store.account(&user).await {
+                        Ok(account) => Ok(account.map(|account| KnownAccount {
+                            ha1s: vault.digest_secrets(&account),
+                            display_name: account.display_name,
+                        })),
+                        Err(error) => {
+                            warn!(%error, "the user database does not answer");
+                            Err(Unavailable)
+                        }
+                    };
+                    let _ = events.send(front_end::Event::Account { lookup, account }).await;
+                });
+            }
+            front_end::Action::LookUpNames { lookup, users } => {
+                let (store, events) = (Arc::clone(&self.store), self.events.clone());
+                tokio::spawn(async move {
+                    let names = names_of(&*store, users).await.map_err(|error| {
+                        warn!(%error, "the user database does not answer");
+                        Unavailable
+                    });
+                    let _ = events.send(front_end::Event::Names { lookup, names }).await;
+                });
+            }
+            front_end::Action::ToFactory { key, user, request } => {
+                let (factory, events) = (self.focus_factory.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let response = factory.serve(&user, &request).await;
+                    let _ = events.send(front_end::Event::Respond { key, response }).await;
+                });
+            }
+            front_end::Action::ToFocus { conference, event } => self.directory.deliver(&conference, *event),
+            front_end::Action::LinkMcu { server_uri } => self.link_mcu(server_uri),
+        }
+        Performed::Done
+    }
+
+    fn note(&mut self, _now: Time, _note: FlowNote) {}
+}
+
+impl FrontEndShell {
+    /// Opens the link to an MCU of another machine. Only who proves to be one is spoken to.
+    fn link_mcu(&self, server_uri: String) {
+        let (trust, transport, events) = (self.trust.clone(), self.transport.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let event = match open_link(trust, &server_uri).await {
+                Ok(stream) => {
+                    info!(%server_uri, "a conferencing server is linked");
+                    front_end::Event::McuLinked { server_uri, flow: transport.add_link(stream) }
+                }
+                Err(error) => {
+                    warn!(%server_uri, %error, "a conferencing server cannot be reached by SIP");
+                    front_end::Event::McuUnlinked { server_uri }
+                }
+            };
+            let _ = events.send(event).await;
+        });
+    }
+}
+
+async fn open_link(
+    trust: Option<Trust>,
+    server_uri: &str,
+) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    let trust = trust.ok_or_else(|| io::Error::other("there is no [control] table"))?;
+    let uri: Uri = server_uri.parse().map_err(|_| io::Error::other("this is no SIP URI"))?;
+    trust.connect(&uri.host, uri.port.unwrap_or(SIPS_PORT), PeerRole::ImMcu).await
+}

@@ -1,0 +1,167 @@
+//! Step 8 between machines: the links to MCUs of other processes.
+
+use std::time::Duration;
+
+use confab_conference::reason::Reason;
+use confab_schema::uri::McuUri;
+use confab_server::{
+    focus_host,
+    front_end::{Action, Event},
+};
+use confab_sip::{Flow, Message, Method, Request, ServerKey};
+
+use crate::desk::{CHAT, Desk, answer, tcp, tls};
+
+const REMOTE: &str = "sip:192.0.2.20:5073;transport=tls";
+const LINK: Flow = Flow { id: 50, transport: confab_sip::Transport::Tls };
+
+/// Ann's INVITE to the chat, which the Focus lets pass to the remote MCU.
+fn invite(desk: &mut Desk) -> (Request, ServerKey) {
+    let invite = desk.request("INVITE", CHAT, "ann@example.test");
+    desk.receives(tcp(1), invite.clone());
+    let Some(Action::ToFocus { event, .. }) = desk.done.pop() else { panic!("{:?}", desk.done) };
+    let focus_host::Event::McuInvite { key, .. } = *event else { panic!("{event:?}") };
+    desk.hear(Event::ForwardInvite { key: key.clone(), server_uri: REMOTE.into() });
+    (invite, key)
+}
+
+/// How many links it wants opened; anything else it did is left.
+fn links_wanted(desk: &mut Desk) -> usize {
+    let before = desk.done.len();
+    desk.done.retain(|action| !matches!(action, Action::LinkMcu { server_uri } if server_uri == REMOTE));
+    before - desk.done.len()
+}
+
+fn linked(desk: &mut Desk, flow: Flow) {
+    desk.hear(Event::McuLinked { server_uri: REMOTE.into(), flow });
+}
+
+fn unlinked(desk: &mut Desk) {
+    desk.hear(Event::McuUnlinked { server_uri: REMOTE.into() });
+}
+
+fn final_status(desk: &mut Desk) -> Option<u16> {
+    std::iter::from_fn(|| desk.answer_at(tcp(1)))
+        .map(|response| response.status)
+        .find(|status| *status >= 200)
+}
+
+#[test]
+fn the_first_invite_waits_for_the_link() {
+    let mut desk = Desk::open();
+    invite(&mut desk);
+    invite(&mut desk);
+    assert_eq!(links_wanted(&mut desk), 1, "one attempt for both");
+    linked(&mut desk, LINK);
+    let waited = desk.at(LINK);
+    assert_eq!(waited.len(), 2);
+    for message in waited {
+        let Message::Request(there) = message else { panic!("{message:?}") };
+        assert_eq!(there.headers.get("P-Asserted-Identity").unwrap().to_string(), "<sip:ann@example.test>");
+        assert_eq!(there.headers.record_routes().unwrap().len(), 1, "an MCU's side needs no address");
+        desk.receives(LINK, answer(&there, 200, "mcu"));
+    }
+    assert_eq!(links_wanted(&mut desk), 0);
+}
+
+#[test]
+fn who_gives_up_while_the_link_is_opened_is_not_forwarded() {
+    let mut desk = Desk::open();
+    let (asked, _) = invite(&mut desk);
+    let mut cancel = asked.clone();
+    cancel.method = Method::Cancel;
+    cancel.headers.set("CSeq", format!("{} CANCEL", asked.headers.cseq().unwrap().number));
+    desk.receives(tcp(1), cancel);
+    linked(&mut desk, LINK);
+    assert!(desk.at(LINK).is_empty());
+}
+
+#[test]
+fn an_mcu_that_cannot_be_reached_is_tried_again_with_growing_pauses() {
+    let mut desk = Desk::open();
+    invite(&mut desk);
+    assert_eq!(links_wanted(&mut desk), 1);
+    unlinked(&mut desk);
+    assert_eq!(final_status(&mut desk), Some(Reason::McuUnavailable.sip_status()));
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        desk.waits(Duration::from_millis(pause * 1000 - 1));
+        assert_eq!(links_wanted(&mut desk), 0, "before {pause} s");
+        desk.waits(Duration::from_millis(2));
+        assert_eq!(links_wanted(&mut desk), 1, "after {pause} s");
+        unlinked(&mut desk);
+    }
+    // The next who wants it does not wait for the pause.
+    invite(&mut desk);
+    assert_eq!(links_wanted(&mut desk), 1);
+    linked(&mut desk, LINK);
+    assert_eq!(desk.request_at(LINK).method, Method::Invite);
+}
+
+#[test]
+fn what_nobody_wants_is_given_up() {
+    let mut desk = Desk::open();
+    invite(&mut desk);
+    links_wanted(&mut desk);
+    for _ in 0..20 {
+        unlinked(&mut desk);
+        desk.waits(Duration::from_secs(31));
+    }
+    links_wanted(&mut desk);
+    unlinked(&mut desk);
+    desk.waits(Duration::from_secs(3600));
+    assert_eq!(links_wanted(&mut desk), 0);
+}
+
+#[test]
+fn a_broken_link_is_opened_again_at_once_and_its_dialogs_go_on() {
+    let mut desk = Desk::open();
+    invite(&mut desk);
+    linked(&mut desk, LINK);
+    let there = desk.request_at(LINK);
+    let route = there.headers.get("Record-Route").unwrap().to_string();
+    let mut accepted = answer(&there, 200, "mcu");
+    accepted.headers.set("Record-Route", route.as_str());
+    desk.receives(LINK, accepted.clone());
+    links_wanted(&mut desk);
+    desk.at(tcp(1));
+    desk.hear(Event::FlowClosed { flow: LINK });
+    assert_eq!(links_wanted(&mut desk), 1);
+
+    linked(&mut desk, tls(51));
+    let within = |desk: &mut Desk, from: &str, to: &str, uri: &str| {
+        let mut request = desk.request("MESSAGE", uri, "ann@example.test");
+        for (name, of) in [("From", from), ("To", to)] {
+            request.headers.set(name, accepted.headers.get(of).unwrap().as_str());
+        }
+        request.headers.set("Call-ID", accepted.headers.call_id().unwrap().as_str());
+        request.with_header("Route", route.as_str())
+    };
+    let from_ann = within(&mut desk, "From", "To", CHAT);
+    desk.receives(tcp(1), from_ann);
+    assert_eq!(desk.request_at(tls(51)).method, Method::Message);
+    let to_ann = within(&mut desk, "To", "From", "sip:ann@198.51.100.1");
+    desk.receives(tls(51), to_ann);
+    assert_eq!(desk.request_at(tcp(1)).method, Method::Message);
+}
+
+#[test]
+fn a_conference_that_moves_brings_its_link_along() {
+    let mut desk = Desk::open();
+    let mcu = McuUri::parse(CHAT).unwrap();
+    desk.hear(Event::McuMoved { mcu, server_uri: REMOTE.into() });
+    assert_eq!(links_wanted(&mut desk), 1);
+}
+
+#[test]
+fn only_uris_of_other_processes_are_linked() {
+    let mut desk = Desk::open();
+    for server_uri in ["sip:elsewhere.inproc;transport=tcp", "sip:192.0.2.20:5060", "no URI"] {
+        let (_, key) = invite(&mut desk);
+        links_wanted(&mut desk);
+        unlinked(&mut desk);
+        desk.at(tcp(1));
+        desk.hear(Event::ForwardInvite { key, server_uri: server_uri.into() });
+        assert!(!desk.done.iter().any(|action| matches!(action, Action::LinkMcu { .. })), "{server_uri}");
+        desk.done.clear();
+    }
+}
