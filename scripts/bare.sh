@@ -41,6 +41,7 @@ while IFS= read -r -t 900 line <&"${run[0]}"; do
   printf '%s\n' "$line"
   case $line in Ctrl-C*) shown=yes; break ;; esac
 done
-kill "$running" 2>/dev/null && wait "$running" || true
+kill -KILL "$running"  # unshare heeds no other signal; its children die with it
+wait "$running" 2>/dev/null || true
 [ -n "$shown" ] || { echo 'bare: make run did not show a conference'; exit 1; }
 echo 'bare: both commands work'
