@@ -88,6 +88,24 @@ pub fn wants_all(request: &Request) -> bool {
     matches!(first, Some(Command::GetConferences | Command::AddConference { .. }))
 }
 
+/// Whether `sender`, the authenticated person, may ask this of `factory` at all. It needs no record,
+/// so it can be asked before the database is; [`answer`] refuses by it too.
+///
+/// # Errors
+/// The [`Reason`] why not: an envelope that contradicts its letter, or the factory of another.
+pub fn check_sender(sender: &UserUri, factory: &FactoryUri, request: &Request) -> Result<(), Reason> {
+    if UserUri::parse(&request.from).ok().as_ref() != Some(sender) {
+        return Err(Reason::BadFrom);
+    }
+    if FactoryUri::parse(&request.to).ok().as_ref() != Some(factory) {
+        return Err(Reason::BadTo);
+    }
+    match policy::may_schedule(sender, factory.organizer()) {
+        Permission::Allow => Ok(()),
+        Permission::Refuse(reason) => Err(reason),
+    }
+}
+
 /// Answers one SERVICE.
 ///
 /// `sender` is the authenticated person, `factory` the URI it was sent to, and `known` what the
@@ -104,15 +122,7 @@ pub fn answer(
     known: &Known,
     policy: &MeetingPolicy,
 ) -> Result<Outcome, Reason> {
-    if UserUri::parse(&request.from).ok().as_ref() != Some(sender) {
-        return Err(Reason::BadFrom);
-    }
-    if FactoryUri::parse(&request.to).ok().as_ref() != Some(factory) {
-        return Err(Reason::BadTo);
-    }
-    if let Permission::Refuse(reason) = policy::may_schedule(sender, factory.organizer()) {
-        return Err(reason);
-    }
+    check_sender(sender, factory, request)?;
     let [command] = request.commands.as_slice() else { return Err(Reason::C3pUnreadable) };
     let done = |write, body| Ok(Outcome { write, response: Response::new(request, Code::Success, body) });
     let fails = |token| Ok(Outcome { write: None, response: Response::failed(request, token) });

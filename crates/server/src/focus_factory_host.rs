@@ -66,6 +66,7 @@ impl FocusFactoryHost {
         let wanted = focus_factory::wanted_record(factory.organizer(), document);
         let command = document.commands.first().map(cccp::Command::summary).unwrap_or_default();
         self.note(&wanted, 1, Component::Client, Component::FocusFactory, format!("SERVICE {command}"));
+        focus_factory::check_sender(user, &factory, document)?;
         let known = self.load(factory.organizer(), wanted.as_ref(), document).await.map_err(|error| {
             warn!(%error, "the conferencing database does not answer");
             Reason::StoreUnavailable
