@@ -59,13 +59,15 @@ where
         let now = clock.now();
         if let Some(event) = event {
             hear(&mut machine, now, event, &mut out, &mut shell);
+            // Before what time brings: a joiner has his answer before everybody is told of him.
+            if !act_on_all(&mut machine, now, &mut out, &mut shell).await {
+                return events;
+            }
         }
         if machine.deadline().is_some_and(|at| at <= now) {
             machine.handle_timeout(now, &mut out);
             assert!(machine.deadline().is_none_or(|at| at > now), "handle_timeout must move its deadline");
-        }
-        while !out.is_empty() {
-            if !act(&mut machine, now, &mut out, &mut shell).await {
+            if !act_on_all(&mut machine, now, &mut out, &mut shell).await {
                 return events;
             }
         }
@@ -82,6 +84,22 @@ where
         shell.note(now, note);
     }
     machine.handle(now, event, out);
+}
+
+/// Does what is to be done, and what comes of that; `false` when the machine has ended.
+async fn act_on_all<M, S>(machine: &mut M, now: Time, out: &mut Vec<M::Action>, shell: &mut S) -> bool
+where
+    M: Machine,
+    M::Event: Traced,
+    M::Action: Traced,
+    S: Shell<M>,
+{
+    while !out.is_empty() {
+        if !act(machine, now, out, shell).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Does what is to be done, in order; `false` when the machine has ended.
@@ -333,6 +351,15 @@ mod tests {
         let (diary, _) = run(Puppet::default(), events, &[]).await;
         let done: Vec<&String> = diary.iter().filter(|line| !line.starts_with("note: ")).collect();
         assert_eq!(done, ["woke", "later"]);
+    }
+
+    #[tokio::test]
+    async fn what_an_event_brings_is_done_before_what_time_brings_and_takes_none_of_it_away() {
+        let events = vec![Event::Want(vec![Action::Save("record"), Action::Do("lost")])];
+        let puppet = Puppet { deadline: Some(Time::EPOCH), ..Puppet::default() };
+        let (diary, _) = run(puppet, events, &["record"]).await;
+        let done: Vec<&String> = diary.iter().filter(|line| !line.starts_with("note: ")).collect();
+        assert_eq!(done, ["sorry", "saved undo", "woke"]);
     }
 
     #[tokio::test]
