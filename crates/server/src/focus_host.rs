@@ -4,6 +4,7 @@
 //! It is a machine too: dialogs are state. The control link, the database and the transactions are
 //! its shell's.
 
+mod by_flow;
 mod directory;
 mod drain;
 mod info;
@@ -21,6 +22,7 @@ use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
 
+use by_flow::ByFlow;
 pub use directory::{FocusDirectory, FocusServices};
 use drain::Drain;
 use info::Command;
@@ -184,6 +186,8 @@ pub struct FocusHost {
     join_of: BTreeMap<DialogId, JoinId>,
     subscriptions: BTreeMap<SubscriptionId, Subscribed>,
     subscription_of: BTreeMap<DialogId, SubscriptionId>,
+    joins_by_flow: ByFlow<JoinId>,
+    subscriptions_by_flow: ByFlow<SubscriptionId>,
     expiries: BTreeSet<(Time, SubscriptionId)>,
     /// When a session timer of an INVITE dialog next has something to do.
     upkeep: BTreeSet<(Time, JoinId)>,
@@ -206,6 +210,8 @@ impl FocusHost {
             join_of: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             subscription_of: BTreeMap::new(),
+            joins_by_flow: ByFlow::default(),
+            subscriptions_by_flow: ByFlow::default(),
             expiries: BTreeSet::new(),
             upkeep: BTreeSet::new(),
             commands: BTreeMap::new(),
@@ -346,13 +352,11 @@ impl FocusHost {
 
     fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
         // Subscriptions first: who has left would be told so where nobody listens.
-        let gone: Vec<SubscriptionId> =
-            self.subscriptions.iter().filter(|(_, sub)| sub.flow == flow).map(|(id, _)| *id).collect();
+        let gone: Vec<SubscriptionId> = self.subscriptions_by_flow.of(flow).collect();
         for subscription in gone {
             self.drop_subscription(now, subscription, out);
         }
-        let gone: Vec<JoinId> =
-            self.joins.iter().filter(|(_, joined)| joined.flow == flow).map(|(id, _)| *id).collect();
+        let gone: Vec<JoinId> = self.joins_by_flow.of(flow).collect();
         for join in gone {
             self.lost(now, join, out);
         }

@@ -49,6 +49,7 @@ impl FocusHost {
         };
         let join = JoinId(self.next_id());
         let asking = Some(Box::new(request));
+        self.joins_by_flow.insert(flow, join);
         self.joins.insert(join, Joined { flow, key, usage, asking, upkeep: None });
         let Sender { user, identity, display_name } = sender;
         self.tell(now, focus::Event::Join { join, user, identity, display_name, request: document }, out);
@@ -66,7 +67,8 @@ impl FocusHost {
     }
 
     pub(super) fn refuse_join(&mut self, join: JoinId, reason: Reason, out: &mut Vec<Action>) {
-        if let Some(Joined { key, asking: Some(request), .. }) = self.joins.remove(&join) {
+        if let Some(Joined { key, flow, asking: Some(request), .. }) = self.joins.remove(&join) {
+            self.joins_by_flow.remove(flow, join);
             let response = self.refusal(&request, reason);
             out.push(Action::Respond { key, response });
         }
@@ -100,6 +102,8 @@ impl FocusHost {
         let joined = self.joins.get_mut(&join).ok_or_else(unknown)?;
         joined.usage.receive(request).map_err(|status| joined.usage.response(request, status))?;
         // A client that came back over another connection is reached by that.
+        self.joins_by_flow.remove(joined.flow, join);
+        self.joins_by_flow.insert(flow, join);
         joined.flow = flow;
         Ok(join)
     }
@@ -161,6 +165,7 @@ impl FocusHost {
     fn forget_join(&mut self, join: JoinId) -> Option<Joined> {
         let joined = self.joins.remove(&join)?;
         self.join_of.remove(&joined.usage.dialog().id());
+        self.joins_by_flow.remove(joined.flow, join);
         if let Some(at) = joined.upkeep {
             self.upkeep.remove(&(at, join));
         }

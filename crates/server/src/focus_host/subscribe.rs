@@ -74,6 +74,7 @@ impl FocusHost {
         let asking = Some((key, Box::new(request)));
         let subscribed =
             Subscribed { flow, subscription, asking, unanswered: false, behind: false, ending: None };
+        self.subscriptions_by_flow.insert(flow, id);
         self.subscriptions.insert(id, subscribed);
         self.tell(now, focus::Event::Subscribe { subscription: id, user: sender.user, view }, out);
     }
@@ -82,13 +83,13 @@ impl FocusHost {
     /// by a SUBSCRIBE with `Expires: 0` outside its dialog.
     fn drop_replaced(&mut self, now: Time, flow: Flow, by: &Subscription, out: &mut Vec<Action>) {
         let Some(epid) = by.dialog().remote_epid() else { return };
-        let former = self.subscriptions.iter().find(|(_, known)| {
-            let dialog = known.subscription.dialog();
-            known.flow == flow
-                && dialog.remote_epid() == Some(epid)
-                && dialog.remote_uri().equivalent(by.dialog().remote_uri())
+        let former = self.subscriptions_by_flow.of(flow).find(|id| {
+            let dialog = self.subscriptions.get(id).map(|known| known.subscription.dialog());
+            dialog.is_some_and(|dialog| {
+                dialog.remote_epid() == Some(epid) && dialog.remote_uri().equivalent(by.dialog().remote_uri())
+            })
         });
-        if let Some(id) = former.map(|(id, _)| *id) {
+        if let Some(id) = former {
             self.drop_subscription(now, id, out);
         }
     }
@@ -114,6 +115,8 @@ impl FocusHost {
             self.expiries.insert((subscribed.subscription.expires_at(), id));
             return out.push(Action::Respond { key, response: Response::to(request, status) });
         }
+        self.subscriptions_by_flow.remove(subscribed.flow, id);
+        self.subscriptions_by_flow.insert(flow, id);
         subscribed.flow = flow;
         subscribed.asking = Some((key, Box::new(request.clone())));
         self.tell(now, focus::Event::Refresh { subscription: id }, out);
@@ -153,7 +156,9 @@ impl FocusHost {
     }
 
     pub(super) fn refuse_subscription(&mut self, id: SubscriptionId, reason: Reason, out: &mut Vec<Action>) {
-        if let Some(Subscribed { asking: Some((key, request)), .. }) = self.subscriptions.remove(&id) {
+        let Some(Subscribed { flow, asking, .. }) = self.subscriptions.remove(&id) else { return };
+        self.subscriptions_by_flow.remove(flow, id);
+        if let Some((key, request)) = asking {
             let response = self.refusal(&request, reason);
             out.push(Action::Respond { key, response });
         }
@@ -242,6 +247,7 @@ impl FocusHost {
 
     fn forget_subscription(&mut self, id: SubscriptionId) -> Option<Subscribed> {
         let subscribed = self.subscriptions.remove(&id)?;
+        self.subscriptions_by_flow.remove(subscribed.flow, id);
         self.expiries.remove(&(subscribed.subscription.expires_at(), id));
         self.subscription_of.remove(&subscribed.subscription.dialog().id());
         Some(subscribed)
