@@ -120,6 +120,8 @@ pub struct Transactions {
     timers: Timers,
     servers: BTreeMap<ServerKey, LiveServer>,
     clients: BTreeMap<ClientKey, LiveClient>,
+    /// The same by flow, to find those of one that is gone.
+    clients_of: BTreeSet<(Flow, ClientKey)>,
     /// INVITE transactions that were answered 2xx, by what their ACKs look like.
     accepted: BTreeMap<AckKey, ServerKey>,
     wakes: BTreeSet<(Time, Owner)>,
@@ -155,6 +157,7 @@ impl Transactions {
             timers: Timers::default(),
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
+            clients_of: BTreeSet::new(),
             accepted: BTreeMap::new(),
             wakes: BTreeSet::new(),
         }
@@ -251,8 +254,8 @@ impl Transactions {
         for key in servers {
             self.run_server(&key, out, ServerMachine::lose_flow);
         }
-        let of_flow = self.clients.iter().filter(|(_, live)| live.flow == flow);
-        let clients: Vec<ClientKey> = of_flow.map(|(key, _)| key.clone()).collect();
+        let of_flow = self.clients_of.range((flow, ClientKey::first())..).take_while(|(of, _)| *of == flow);
+        let clients: Vec<ClientKey> = of_flow.map(|(_, key)| key.clone()).collect();
         for key in clients {
             let Some(live) = self.clients.get(&key) else { continue };
             let effects = if live.machine.is_pending() {
@@ -383,6 +386,7 @@ impl Transactions {
         let machine = ClientMachine::start(now, request, reliable, self.timers, &mut effects);
         let wake = machine.deadline();
         self.wakes.extend(wake.map(|at| (at, Owner::Client(key.clone()))));
+        self.clients_of.insert((flow, key.clone()));
         self.clients.insert(key.clone(), LiveClient { flow, machine, wake });
         self.do_client_effects(now, &key, flow, effects, out);
     }
@@ -479,7 +483,9 @@ impl Transactions {
     }
 
     fn remove_client(&mut self, key: &ClientKey) {
-        if let Some(wake) = self.clients.remove(key).and_then(|live| live.wake) {
+        let Some(LiveClient { flow, wake, .. }) = self.clients.remove(key) else { return };
+        self.clients_of.remove(&(flow, key.clone()));
+        if let Some(wake) = wake {
             self.wakes.remove(&(wake, Owner::Client(key.clone())));
         }
     }

@@ -75,6 +75,11 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
+    /// The least key there is.
+    pub(super) fn first() -> ClientKey {
+        ClientKey { branch: Text::default(), method: Method::Ack }
+    }
+
     /// The key of the transaction that `response` answers. `None` if its top Via has no branch:
     /// we never send such a request.
     pub(super) fn of(response: &Response) -> Option<ClientKey> {
