@@ -41,7 +41,9 @@ impl Entropy {
 
     /// `2 * N` lower-case hexadecimal digits, for tags, branches and nonces.
     pub fn hex<const N: usize>(&mut self) -> String {
-        self.bytes::<N>().iter().map(|byte| format!("{byte:02x}")).collect()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+        self.bytes::<N>().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     /// A random GUID in the braced, upper-case form OCS uses for endpoint entities:

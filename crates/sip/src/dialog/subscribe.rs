@@ -21,8 +21,8 @@ use crate::{Method, NameAddr, Request, Response, Text};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     dialog: Dialog,
-    /// Our Contact.
-    contact: NameAddr,
+    /// Our Contact, as it is printed into every notification.
+    contact: Text,
     /// The Event header, with its `id` if it has one.
     event: Text,
     /// The types the client can read; empty if it does not say.
@@ -102,7 +102,7 @@ impl Subscription {
             Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
         let mut subscription = Subscription {
             dialog,
-            contact,
+            contact: contact.to_string().into(),
             event,
             accept: Vec::new(),
             granted: 0,
@@ -177,7 +177,7 @@ impl Subscription {
         let ends = self.granted == 0;
         let mut response = Response::to(request, 200);
         response.set_to_tag(&self.dialog.id().local_tag);
-        response.headers.push("Contact", self.contact.to_string());
+        response.headers.push("Contact", self.contact.clone());
         response.headers.push("Event", self.event.clone());
         response.headers.push("Expires", self.granted.to_string());
         self.grant_extensions(&mut response);
@@ -260,7 +260,7 @@ impl Subscription {
         let method = if self.benotify { Method::Benotify } else { Method::Notify };
         self.dialog
             .request(method)
-            .with_header("Contact", self.contact.to_string())
+            .with_header("Contact", self.contact.clone())
             .with_header("Event", self.event.clone())
             .with_header("Subscription-State", state)
     }

@@ -2,28 +2,36 @@
 
 use std::fmt::Write;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Headers, Request, Response, headers::same_name};
 
 pub(super) fn request(request: &Request) -> Bytes {
-    let mut out = Printer::default();
+    let mut out = Printer::new(&request.headers, &request.body);
     out.line(format_args!("{} {} SIP/2.0", request.method, request.uri));
     out.rest(&request.headers, &request.body)
 }
 
 pub(super) fn response(response: &Response) -> Bytes {
-    let mut out = Printer::default();
+    let mut out = Printer::new(&response.headers, &response.body);
     out.line(format_args!("SIP/2.0 {} {}", response.status, response.reason));
     out.rest(&response.headers, &response.body)
 }
 
-#[derive(Default)]
+/// Room for the first line, Content-Length and the empty line.
+const FRAME: usize = 256;
+
 struct Printer {
     head: String,
 }
 
 impl Printer {
+    /// With room for all of the message, so that it is written once and where it stays.
+    fn new(headers: &Headers, body: &Bytes) -> Printer {
+        let lines: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        Printer { head: String::with_capacity(FRAME + lines + body.len()) }
+    }
+
     /// Appends one line. A line end within it would let a value pass for a header of its own or
     /// for the end of the head: it becomes a blank.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -43,9 +51,8 @@ impl Printer {
         }
         self.line(format_args!("Content-Length: {}", body.len()));
         self.head.push_str("\r\n");
-        let mut message = BytesMut::with_capacity(self.head.len() + body.len());
-        message.extend_from_slice(self.head.as_bytes());
+        let mut message = self.head.into_bytes();
         message.extend_from_slice(body);
-        message.freeze()
+        message.into()
     }
 }
