@@ -1,8 +1,8 @@
 //! Steps 1 and 2: the Focus Factory (MS-CONFPRO, c3p §6). It turns a scheduling client's request
 //! into a conference record and gives back the SIP URI that is the conference.
 //!
-//! It is straight-line work: [`wanted_record`] and [`wants_all`] say what to load, [`answer`]
-//! decides, and the shell writes what [`Outcome::write`] holds before it sends the response.
+//! It is straight-line work: [`wanted_record`], [`wants_all`] and [`adds_one`] say what to load,
+//! [`answer`] decides, and the shell writes what [`Outcome::write`] holds before it sends the response.
 
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Known {
     pub existing: Option<ConferenceRecord>,
     /// The organizer's records, if the request [`wants_all`] of them.
     pub conferences: Vec<ConferenceRecord>,
+    /// How many records the organizer has, if the request [`adds_one`].
+    pub held: usize,
 }
 
 /// What the store is to do before the response leaves.
@@ -81,11 +83,14 @@ pub fn wanted_record(organizer: &UserUri, request: &Request) -> Option<Conferenc
     }
 }
 
-/// Whether all the organizer's records must be loaded before `request` can be answered: to be told,
-/// or to be counted.
+/// Whether all the organizer's records must be loaded before `request` can be answered.
 pub fn wants_all(request: &Request) -> bool {
-    let first = request.commands.first();
-    matches!(first, Some(Command::GetConferences | Command::AddConference { .. }))
+    matches!(request.commands.first(), Some(Command::GetConferences))
+}
+
+/// Whether `request` adds to the organizer's records, so that it matters how many there are.
+pub fn adds_one(request: &Request) -> bool {
+    matches!(request.commands.first(), Some(Command::AddConference { .. }))
 }
 
 /// Whether `sender`, the authenticated person, may ask this of `factory` at all. It needs no record,
@@ -213,7 +218,7 @@ fn plan(
     if known.existing.is_some() {
         return Err("conferenceExistsAlready");
     }
-    if known.conferences.len() >= policy.max_conferences_per_organizer {
+    if known.held >= policy.max_conferences_per_organizer {
         return Err("serverBusy");
     }
     let media = media(info, policy)?;

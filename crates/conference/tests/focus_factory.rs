@@ -75,7 +75,7 @@ fn add_conference(description: &str, users: &str, views: &str) -> Request {
 
 fn ask(request: &Request, existing: Option<&ConferenceRecord>) -> Result<Outcome, Reason> {
     let factory = FactoryUri::parse(FACTORY).unwrap();
-    let known = Known { existing: existing.cloned(), conferences: Vec::new() };
+    let known = Known { existing: existing.cloned(), ..Known::default() };
     answer(now(), &user(ANN), &factory, request, &known, &policy())
 }
 
@@ -281,7 +281,7 @@ fn sizes() {
     let factory = FactoryUri::parse(FACTORY).unwrap();
     let request = add_conference(ID, "", CHAT);
     for (held, reason) in [(2, None), (3, Some("serverBusy"))] {
-        let known = Known { existing: None, conferences: vec![record(); held] };
+        let known = Known { held, ..Known::default() };
         let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
         assert_eq!(outcome.response.failure_reason(), reason, "{held}");
         assert_eq!(outcome.write.is_some(), reason.is_none());
@@ -428,7 +428,7 @@ fn all_her_conferences_are_listed() {
             ConferenceUri::parse("sip:ann@example.test;gruu;opaque=app:conf:focus:id:SECOND77").unwrap();
         (second.version, second.last_activated) = (3, Some(now()));
         second.organizer_data = Some(confab_schema::xml::Element::new("urn:x", "secret"));
-        let known = Known { existing: None, conferences: vec![record(), second.clone()] };
+        let known = Known { conferences: vec![record(), second.clone()], ..Known::default() };
         let factory = FactoryUri::parse(FACTORY).unwrap();
         let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
         assert_eq!((outcome.write, outcome.response.code), (None, Code::Success));

@@ -97,6 +97,9 @@ impl FocusFactoryHost {
             let limit = self.policy.max_conferences_per_organizer;
             known.conferences = self.store.conferences(Some(organizer), limit).await?;
         }
+        if focus_factory::adds_one(document) {
+            known.held = self.store.conference_count(organizer).await?;
+        }
         Ok(known)
     }
 

@@ -70,6 +70,9 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'a, Vec<ConferenceRecord>>;
 
+    /// How many conferences an organizer has.
+    fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize>;
+
     /// The conferences whose expiry lies before `time`, longest expired first: the first `limit`,
     /// and never more than [`MAX_LISTED`].
     fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>>;

@@ -81,6 +81,12 @@ impl Store for MemoryStore {
         })
     }
 
+    fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize> {
+        self.run(move |tables| {
+            Ok(tables.conferences.keys().filter(|uri| uri.organizer == *organizer).count())
+        })
+    }
+
     fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
         self.run(move |tables| {
             let expired = |record: &&ConferenceRecord| record.expires < time;

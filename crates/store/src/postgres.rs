@@ -237,6 +237,15 @@ impl Store for PostgresStore {
         })
     }
 
+    fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize> {
+        Box::pin(async move {
+            let statement = sqlx::query_as("SELECT COUNT(*) FROM conferences WHERE organizer = $1")
+                .bind(organizer.to_string());
+            let rows: Vec<(i64,)> = self.fetch(statement).await?;
+            Ok(rows.first().map_or(0, |(count,)| usize::try_from(*count).unwrap_or(usize::MAX)))
+        })
+    }
+
     fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
         Box::pin(async move {
             let statement = sqlx::query_as(

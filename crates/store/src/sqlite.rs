@@ -170,6 +170,17 @@ impl Store for SqliteStore {
         })
     }
 
+    fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize> {
+        Box::pin(async move {
+            let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM conferences WHERE organizer = ?")
+                .bind(organizer.to_string())
+                .fetch_one(&self.readers)
+                .await
+                .map_err(unavailable)?;
+            Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        })
+    }
+
     fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
         Box::pin(async move {
             let rows: Vec<ConferenceRow> = sqlx::query_as(

@@ -228,6 +228,9 @@ async fn conferences_are_listed_in_order(store: Arc<dyn Store>) {
     check(Some(&user("ann")), 1, &["ann 0AAAAAAA"]).await;
     check(Some(&user("bob")), 1, &["bob AAAAAAAA"]).await;
     check(Some(&user("cleo")), 10, &[]).await;
+    for (organizer, count) in [("ann", 3), ("bob", 1), ("cleo", 0)] {
+        assert_eq!(store.conference_count(&user(organizer)).await, Ok(count), "{organizer}");
+    }
     check(None, 0, &[]).await;
 }
 
