@@ -1,14 +1,15 @@
 //! Scheduling: `addConference` by SERVICE, in memory and on SQLite, where no answer leaves before its
 //! record is on the disk.
 
-use std::{fs::File, io::Write, sync::Arc, time::Duration};
+use std::{fs::File, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
 use confab_store::{MemoryStore, SqliteStore, Store};
+use tempfile::TempDir;
 
 use crate::{
     bed::{Bed, folder},
     participant::Participant,
-    report::{Watch, line, micros, per_second},
+    report::{Watch, line, micros, millis, per_second},
 };
 
 /// How long each is measured.
@@ -16,11 +17,13 @@ const TIME: Duration = Duration::from_secs(2);
 /// People who schedule at the same time.
 const SCHEDULERS: [usize; 2] = [1, 32];
 /// Conferences of one organizer before and after which scheduling is timed.
-const HELD: [usize; 3] = [10, 100, 1000];
+const HELD: [usize; 2] = [10, 1000];
 /// Conferences that are timed.
-const TIMED: usize = 50;
+const TIMED: usize = 100;
 /// Bytes that the disk is made to keep in one write; a record and its page are about as long.
 const WRITE: usize = 4096;
+/// Writes after which the file is overwritten from its start, as SQLite does with its log.
+const WRITES: usize = 1000;
 
 /// Measures all of it.
 pub async fn measure() {
@@ -28,9 +31,7 @@ pub async fn measure() {
     line("writes that this disk keeps per second, each synced", &format!("{syncs:>8.0}"));
     for schedulers in SCHEDULERS {
         let data = folder();
-        let store =
-            SqliteStore::open(data.path().join("bench.db")).await.expect("a new database can be made");
-        let rate = rate(Arc::new(store), schedulers).await;
+        let rate = rate(database(&data).await, schedulers).await;
         let figure = format!("{rate:>8.0} per second, {:.2} per write that the disk keeps", rate / syncs);
         line(&format!("addConference on SQLite, {schedulers} at a time"), &figure);
     }
@@ -41,14 +42,24 @@ pub async fn measure() {
     growth().await;
 }
 
+async fn database(folder: &TempDir) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(folder.path().join("bench.db")).await.expect("a new database can be made"))
+}
+
 /// How often this disk takes a small write for good.
 fn syncs_per_second() -> f64 {
     let folder = folder();
-    let mut file = File::create(folder.path().join("synced")).expect("a file can be made");
+    let file = File::create(folder.path().join("synced")).expect("a file can be made");
+    let write = |number: usize| {
+        let place = (number % WRITES * WRITE) as u64;
+        file.write_all_at(&[0; WRITE], place).expect("the disk has room");
+    };
+    (0..WRITES).for_each(write);
     let watch = Watch::start();
     let mut count = 0;
     while watch.wall() < TIME {
-        file.write_all(&[0; WRITE]).and_then(|()| file.sync_data()).expect("the disk has room");
+        write(count);
+        file.sync_all().expect("the disk has room");
         count += 1;
     }
     per_second(count, watch.wall())
@@ -79,7 +90,8 @@ async fn rate(store: Arc<dyn Store>, schedulers: usize) -> f64 {
 
 /// What scheduling costs an organizer who has many conferences already.
 async fn growth() {
-    let bed = Bed::start().await;
+    let data = folder();
+    let bed = Bed::on(database(&data).await).await;
     let mut organizer = Participant::new("ann", bed.connect(), &Arc::default());
     let mut held = 0;
     for many in HELD {
@@ -92,7 +104,8 @@ async fn growth() {
             organizer.schedule(&format!("{held:016X}")).await;
             held += 1;
         }
-        let each = micros(watch.wall()) / TIMED as f64;
-        line(&format!("addConference in memory by one who has {many}"), &format!("{each:>8.0} µs"));
+        let (each, work) = (millis(watch.wall()) / TIMED as f64, micros(watch.work()) / TIMED as f64);
+        let figure = format!("{each:>8.2} ms, {work:.0} µs of work");
+        line(&format!("addConference on SQLite by one who has {many}"), &figure);
     }
 }

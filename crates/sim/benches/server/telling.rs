@@ -41,6 +41,10 @@ pub fn of_one_focus() {
         let each = micros(measured.median) / subscribers as f64;
         let figure = format!("{:>8.2} ms, {each:.2} µs each", millis(measured.median));
         line(&format!("one change told to {subscribers} by Focus and dialogs"), &figure);
+        let people = subscribers / EACH;
+        let lost = meeting.all_are_lost(people);
+        let figure = format!("{:>8.2} ms, {:.2} µs each", millis(lost), micros(lost) / people as f64);
+        line(&format!("{people} people, {EACH} subscriptions each, lost at once"), &figure);
     }
 }
 
@@ -76,8 +80,17 @@ impl Meeting {
         meeting
     }
 
+    /// Everybody's connection is lost; how long it takes to take them all out.
+    fn all_are_lost(&mut self, people: usize) -> Duration {
+        let watch = Watch::start();
+        for number in 0..people {
+            self.host.handle(self.now, Event::FlowClosed { flow: flow(number) }, &mut Vec::new());
+        }
+        watch.wall()
+    }
+
     fn hear(&mut self, number: usize, request: Request) {
-        let flow = Flow { id: number as u64, transport: Transport::Tcp };
+        let flow = flow(number);
         let mut outputs = Vec::new();
         self.transactions.receive(self.now, flow, request.into(), &mut outputs);
         let mut out = Vec::new();
@@ -169,6 +182,10 @@ where
         work.push(watch.work());
     }
     (spread(wall), spread(work))
+}
+
+fn flow(number: usize) -> Flow {
+    Flow { id: number as u64, transport: Transport::Tcp }
 }
 
 fn sender(number: usize) -> Sender {
