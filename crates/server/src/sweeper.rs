@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
 use confab_schema::uri::ConferenceUri;
 use confab_store::{Store, StoreError};
@@ -14,6 +13,8 @@ use crate::{clock::Clock, focus_host::FocusDirectory};
 const PERIOD: Duration = Duration::from_secs(3600);
 /// Records looked at together.
 const BATCH: usize = 100;
+/// After so many failures, one upon the other, the database is left in peace until the next time.
+const FAILURES: usize = 3;
 
 /// What sweeps a database.
 pub struct Sweeper {
@@ -39,43 +40,51 @@ impl Sweeper {
         }
     }
 
-    /// Deletes what expired longer than the grace before `now`, and says how many those were.
+    /// Deletes what expired longer than the grace before `now`, and says how many those were. One
+    /// that cannot be deleted stays until the next time, and the others go.
     ///
     /// # Errors
     /// If the database does not answer; some may have been deleted.
     pub async fn sweep(&self, now: Time) -> Result<usize, StoreError> {
         let due = now - self.grace;
-        let mut deleted = 0;
+        let (mut deleted, mut left, mut failures) = (0, 0, 0);
         loop {
-            let expired = self.store.expired_before(due, BATCH).await?;
-            let before = deleted;
-            for record in &expired {
-                deleted += usize::from(self.delete(&record.uri, due).await?);
+            // What was left alone stands before the others, so the next look passes over it.
+            let expired = self.store.expired_before(due, left, BATCH).await?;
+            let looked_at = expired.len();
+            for found in expired {
+                let conference = match found {
+                    Ok(conference) => conference,
+                    Err(error) => {
+                        warn!(%error, "an expired conference is left in the database");
+                        left += 1;
+                        continue;
+                    }
+                };
+                match self.delete(&conference, due).await {
+                    Ok(true) => (deleted, failures) = (deleted + 1, 0),
+                    Ok(false) => (left, failures) = (left + 1, 0),
+                    Err(error) if failures + 1 < FAILURES => {
+                        warn!(%conference, %error, "an expired conference could not be deleted");
+                        (left, failures) = (left + 1, failures + 1);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            // What was left alone comes again with the next look, so that must not go on for ever.
-            if expired.len() < BATCH || deleted == before {
+            if looked_at < BATCH {
                 return Ok(deleted);
             }
         }
     }
 
-    /// Deletes one, unless it was prolonged meanwhile or is active.
+    /// Deletes one, unless it is active or was prolonged meanwhile; says whether it did.
     async fn delete(&self, conference: &ConferenceUri, due: Time) -> Result<bool, StoreError> {
-        let Some(record) = self.store.conference(conference).await? else { return Ok(false) };
-        if record.expires >= due || self.directory.is_active(conference) {
+        if self.directory.is_active(conference) {
             return Ok(false);
         }
-        // Raising the version decides who is first: a change by the organizer is refused after this,
-        // and one before it makes this a conflict.
-        let last = ConferenceRecord { version: record.version + 1, ..record };
-        let claimed = self.store.save_conference(&last).await;
-        let gone = match claimed {
-            Ok(()) => self.store.delete_conference(conference).await,
-            refused => refused,
-        };
-        match gone {
+        match self.store.delete_expired(conference, due).await {
             Ok(()) => Ok(true),
-            Err(StoreError::Conflict | StoreError::NotFound) => Ok(false),
+            Err(StoreError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
     }

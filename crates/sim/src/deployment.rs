@@ -19,7 +19,7 @@ use confab_server::{
     vault::Vault,
 };
 use confab_sip::{Flow, Transport};
-use confab_store::MemoryStore;
+use confab_store::{MemoryStore, Store};
 use confab_users::account::Account;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -63,6 +63,11 @@ impl Deployment {
         Deployment::start(&Config { conferences, ..config(vec![]) }, Box::new(ImMcu)).await
     }
 
+    /// A Confab that challenges nobody, with this database.
+    pub async fn with_store(store: Arc<dyn Store>) -> Deployment {
+        Deployment::start_on(&config(vec![]), Box::new(ImMcu), store).await
+    }
+
     /// A Confab that challenges nobody and listens for TCP and TLS on this machine. It lives in real
     /// time.
     pub async fn on_loopback() -> Deployment {
@@ -74,13 +79,13 @@ impl Deployment {
     }
 
     async fn start(config: &Config, im_mcu: Box<dyn Mcu>) -> Deployment {
+        Deployment::start_on(config, im_mcu, Arc::new(MemoryStore::new())).await
+    }
+
+    async fn start_on(config: &Config, im_mcu: Box<dyn Mcu>, store: Arc<dyn Store>) -> Deployment {
         let data = tempfile::tempdir().expect("a directory for the keys can be made");
         let vault = Arc::new(Vault::open(data.path()).expect("a new key can be made"));
-        let resources = Resources {
-            store: Arc::new(MemoryStore::new()),
-            vault: Arc::clone(&vault),
-            clock: Clock::start_at(START),
-        };
+        let resources = Resources { store, vault: Arc::clone(&vault), clock: Clock::start_at(START) };
         let server = roles::start_with(config, data.path(), resources, im_mcu)
             .await
             .expect("ports of the operating system's choice are free");

@@ -73,9 +73,21 @@ pub trait Store: Send + Sync {
     /// How many conferences an organizer has.
     fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize>;
 
-    /// The conferences whose expiry lies before `time`, longest expired first: the first `limit`,
-    /// and never more than [`MAX_LISTED`].
-    fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>>;
+    /// The conferences whose expiry lies before `time`, longest expired first: without the first
+    /// `skip`, the next `limit`, and never more than [`MAX_LISTED`]. Only their keys are read; one
+    /// that cannot be is an error of its own and hides no other.
+    fn expired_before(
+        &self,
+        time: Time,
+        skip: usize,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Result<ConferenceUri, StoreError>>>;
+
+    /// Removes a conference if its expiry lies before `time`, whoever changed it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such conference that expired so long ago.
+    fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()>;
 
     /// Inserts an account.
     ///
@@ -123,4 +135,9 @@ pub enum StoreError {
 /// `limit` as databases take it.
 fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit.min(MAX_LISTED)).expect("the most we list fits any integer")
+}
+
+/// How many rows to pass over, as databases take it.
+fn row_offset(skip: usize) -> i64 {
+    i64::try_from(skip).unwrap_or(i64::MAX)
 }

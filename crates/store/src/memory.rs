@@ -87,13 +87,27 @@ impl Store for MemoryStore {
         })
     }
 
-    fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
+    fn expired_before(
+        &self,
+        time: Time,
+        skip: usize,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Result<ConferenceUri, StoreError>>> {
         self.run(move |tables| {
             let expired = |record: &&ConferenceRecord| record.expires < time;
             let mut records: Vec<&ConferenceRecord> = tables.conferences.values().filter(expired).collect();
             // Stable: those that expire together stay in the order of their keys.
             records.sort_by_key(|record| record.expires);
-            Ok(records.into_iter().take(limit.min(MAX_LISTED)).cloned().collect())
+            let page = records.into_iter().skip(skip).take(limit.min(MAX_LISTED));
+            Ok(page.map(|record| Ok(record.uri.clone())).collect())
+        })
+    }
+
+    fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
+        self.run(move |tables| {
+            let expired = tables.conferences.get(uri).is_some_and(|record| record.expires < time);
+            let deleted = if expired { tables.conferences.remove(uri) } else { None };
+            deleted.map(drop).ok_or(StoreError::NotFound)
         })
     }
 

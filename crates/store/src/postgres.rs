@@ -25,7 +25,7 @@ pub use self::address::{AddressError, PostgresAddress};
 use crate::{
     OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
-    row_limit,
+    row_limit, row_offset,
     rows::{self, AccountRow, ConferenceRow},
 };
 
@@ -246,16 +246,34 @@ impl Store for PostgresStore {
         })
     }
 
-    fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
+    fn expired_before(
+        &self,
+        time: Time,
+        skip: usize,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Result<ConferenceUri, StoreError>>> {
         Box::pin(async move {
             let statement = sqlx::query_as(
-                "SELECT organizer, id, version, expires, updated, details FROM conferences \
-                 WHERE expires < $1 ORDER BY expires, organizer, lower(id) LIMIT $2",
+                "SELECT organizer, id FROM conferences \
+                 WHERE expires < $1 ORDER BY expires, organizer, lower(id) LIMIT $2 OFFSET $3",
             )
             .bind(rows::micros(time))
-            .bind(row_limit(limit));
-            let rows: Vec<ConferenceRow> = self.fetch(statement).await?;
-            rows.into_iter().map(ConferenceRow::into_record).collect()
+            .bind(row_limit(limit))
+            .bind(row_offset(skip));
+            let rows: Vec<(String, String)> = self.fetch(statement).await?;
+            Ok(rows.iter().map(|(organizer, id)| rows::conference_uri(organizer, id)).collect())
+        })
+    }
+
+    fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let statement = sqlx::query(
+                "DELETE FROM conferences WHERE organizer = $1 AND lower(id) = $2 AND expires < $3",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(folded(uri))
+            .bind(rows::micros(time));
+            found(self.execute(statement).await)
         })
     }
 

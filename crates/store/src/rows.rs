@@ -95,15 +95,12 @@ impl ConferenceRow {
     }
 
     pub(crate) fn into_record(self) -> Result<ConferenceRecord, StoreError> {
-        let unreadable = |error: &dyn Display| {
-            unreadable(&format!("the conference {} of {}", self.id, self.organizer), error)
-        };
-        let organizer = UserUri::parse(&self.organizer).map_err(|error| unreadable(&error))?;
-        let id = ConferenceId::parse(&self.id).map_err(|error| unreadable(&error))?;
+        let uri = conference_uri(&self.organizer, &self.id)?;
+        let unreadable = |error: &dyn Display| unreadable_conference(&self.organizer, &self.id, error);
         let version = u32::try_from(self.version).map_err(|error| unreadable(&error))?;
         let details: ConferenceDetails = from_json(&self.details).map_err(|error| unreadable(&error))?;
         Ok(ConferenceRecord {
-            uri: ConferenceUri { organizer, id },
+            uri,
             version,
             subject: details.subject,
             description: details.description,
@@ -137,6 +134,19 @@ where
             details: row.try_get("details")?,
         })
     }
+}
+
+/// The key of a conference.
+pub(crate) fn conference_uri(organizer: &str, id: &str) -> Result<ConferenceUri, StoreError> {
+    let unreadable = |error: &dyn Display| unreadable_conference(organizer, id, error);
+    Ok(ConferenceUri {
+        organizer: UserUri::parse(organizer).map_err(|error| unreadable(&error))?,
+        id: ConferenceId::parse(id).map_err(|error| unreadable(&error))?,
+    })
+}
+
+fn unreadable_conference(organizer: &str, id: &str, error: &dyn Display) -> StoreError {
+    unreadable(&format!("the conference {id} of {organizer}"), error)
 }
 
 /// A row of `accounts`.

@@ -20,7 +20,7 @@ use sqlx::{
 use crate::{
     OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
-    row_limit,
+    row_limit, row_offset,
     rows::{self, AccountRow, ConferenceRow},
 };
 
@@ -181,17 +181,38 @@ impl Store for SqliteStore {
         })
     }
 
-    fn expired_before(&self, time: Time, limit: usize) -> StoreFuture<'_, Vec<ConferenceRecord>> {
+    fn expired_before(
+        &self,
+        time: Time,
+        skip: usize,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Result<ConferenceUri, StoreError>>> {
         Box::pin(async move {
-            let rows: Vec<ConferenceRow> = sqlx::query_as(
-                "SELECT * FROM conferences WHERE expires < ? ORDER BY expires, organizer, id LIMIT ?",
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT organizer, id FROM conferences WHERE expires < ? \
+                 ORDER BY expires, organizer, id LIMIT ? OFFSET ?",
             )
             .bind(rows::micros(time))
             .bind(row_limit(limit))
+            .bind(row_offset(skip))
             .fetch_all(&self.readers)
             .await
             .map_err(unavailable)?;
-            rows.into_iter().map(ConferenceRow::into_record).collect()
+            Ok(rows.iter().map(|(organizer, id)| rows::conference_uri(organizer, id)).collect())
+        })
+    }
+
+    fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let deleted =
+                sqlx::query("DELETE FROM conferences WHERE organizer = ? AND id = ? AND expires < ?")
+                    .bind(uri.organizer.to_string())
+                    .bind(uri.id.to_string())
+                    .bind(rows::micros(time))
+                    .execute(&self.writer)
+                    .await
+                    .map_err(unavailable)?;
+            if deleted.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound) }
         })
     }
 

@@ -70,6 +70,7 @@ every_store![
     conferences_are_listed_in_order,
     any_limit_may_be_given,
     the_longest_expired_come_first,
+    only_what_is_still_expired_is_deleted_as_such,
     accounts_come_back_as_they_went_in,
     one_of_many_concurrent_creates_wins,
     one_of_many_concurrent_saves_wins,
@@ -238,7 +239,8 @@ async fn any_limit_may_be_given(store: Arc<dyn Store>) {
     store.create_conference(&record("ann", "A1B2C3D4", 10)).await.unwrap();
     for limit in [MAX_LISTED, MAX_LISTED + 1, usize::MAX] {
         assert_eq!(store.conferences(None, limit).await.unwrap().len(), 1);
-        assert_eq!(store.expired_before(Time::from_unix_secs(11), limit).await.unwrap().len(), 1);
+        assert_eq!(store.expired_before(Time::from_unix_secs(11), 0, limit).await.unwrap().len(), 1);
+        assert_eq!(store.expired_before(Time::from_unix_secs(11), limit, 1).await.unwrap(), []);
     }
 }
 
@@ -246,20 +248,41 @@ async fn the_longest_expired_come_first(store: Arc<dyn Store>) {
     for (id, expires_secs) in [("11111111", 30), ("22222222", 10), ("33333333", 20), ("00000000", 20)] {
         store.create_conference(&record("ann", id, expires_secs)).await.unwrap();
     }
-    let check = async |micros: u64, limit: usize, expect: &[&str]| {
-        let expired = store.expired_before(Time::from_micros(micros), limit).await.unwrap();
-        assert_eq!(keys(&expired), expect);
+    let check = async |micros: u64, skip: usize, limit: usize, expect: &[&str]| {
+        let expired = store.expired_before(Time::from_micros(micros), skip, limit).await.unwrap();
+        let ids: Vec<String> = expired.into_iter().map(|uri| uri.unwrap().id.to_string()).collect();
+        assert_eq!(ids, expect);
     };
-    check(10_000_000, 10, &[]).await;
-    check(10_000_001, 10, &["ann 22222222"]).await;
-    check(30_000_000, 10, &["ann 22222222", "ann 00000000", "ann 33333333"]).await;
-    check(30_000_000, 2, &["ann 22222222", "ann 00000000"]).await;
-    check(u64::MAX, 10, &["ann 22222222", "ann 00000000", "ann 33333333", "ann 11111111"]).await;
+    check(10_000_000, 0, 10, &[]).await;
+    check(10_000_001, 0, 10, &["22222222"]).await;
+    check(30_000_000, 0, 10, &["22222222", "00000000", "33333333"]).await;
+    check(30_000_000, 0, 2, &["22222222", "00000000"]).await;
+    check(30_000_000, 1, 1, &["00000000"]).await;
+    check(u64::MAX, 0, 10, &["22222222", "00000000", "33333333", "11111111"]).await;
 
     // A new expiry counts from when it is saved.
     let extended = ConferenceRecord { version: 2, ..record("ann", "22222222", 40) };
     store.save_conference(&extended).await.unwrap();
-    check(30_000_000, 10, &["ann 00000000", "ann 33333333"]).await;
+    check(30_000_000, 0, 10, &["00000000", "33333333"]).await;
+}
+
+async fn only_what_is_still_expired_is_deleted_as_such(store: Arc<dyn Store>) {
+    let first = record("ann", "AbCdEf12", 10);
+    store.create_conference(&first).await.unwrap();
+    store.create_conference(&record("ann", "00000000", 10)).await.unwrap();
+    let other_case = uri("ann", "aBcDeF12");
+    let due = Time::from_unix_secs(11);
+    assert_eq!(store.delete_expired(&first.uri, first.expires).await, Err(StoreError::NotFound));
+
+    // Seen as expired, then prolonged by somebody else: it stays.
+    let prolonged = ConferenceRecord { version: 2, ..record("ann", "AbCdEf12", 20) };
+    store.save_conference(&prolonged).await.unwrap();
+    assert_eq!(store.delete_expired(&other_case, due).await, Err(StoreError::NotFound));
+    assert!(store.conference(&first.uri).await.unwrap().is_some());
+
+    store.delete_expired(&other_case, Time::from_unix_secs(21)).await.unwrap();
+    assert_eq!(store.delete_expired(&first.uri, Time::from_unix_secs(21)).await, Err(StoreError::NotFound));
+    assert_eq!(keys(&store.conferences(None, 10).await.unwrap()), ["ann 00000000"]);
 }
 
 async fn accounts_come_back_as_they_went_in(store: Arc<dyn Store>) {

@@ -30,7 +30,7 @@ async fn nothing_works(store: &PostgresStore) {
     let next = ConferenceRecord { version: 2, ..record("ann", "A1B2C3D4", 10) };
     let (uri, user, account) = (uri("ann", "A1B2C3D4"), user("ann"), account("ann"));
     let listed = async { store.conferences(None, 10).await.map(drop) };
-    let expired = async { store.expired_before(next.expires, 10).await.map(drop) };
+    let expired = async { store.expired_before(next.expires, 0, 10).await.map(drop) };
     let found = async { store.conference(&uri).await.map(drop) };
     let answers = timeout(BOUND, async {
         tokio::join!(

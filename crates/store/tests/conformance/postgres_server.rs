@@ -10,6 +10,7 @@ use std::{
 };
 
 use confab_conference::record::ConferenceRecord;
+use confab_machine::Time;
 use confab_schema::xml::{Element, MAX_DOCUMENT};
 use confab_store::{OpenError, PostgresAddress, PostgresStore, Store, StoreError};
 
@@ -146,6 +147,26 @@ async fn a_database_out_of_reach_is_named_with_the_reason() {
     check(name, "host=/nowhere", "No such file or directory").await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     check(name, &format!("port={free}"), "Connection refused").await;
+}
+
+#[tokio::test]
+async fn an_unreadable_row_hides_no_expired_one_and_can_be_deleted() {
+    let Some(database) = Database::new() else { return };
+    let store = database.open().await;
+    for (id, expires) in [("11111111", 1), ("22222222", 2), ("33333333", 3)] {
+        store.create_conference(&record("ann", id, expires)).await.unwrap();
+    }
+    database.sql("UPDATE confab.conferences SET id = 'private?' WHERE id = '11111111'");
+    database.sql("UPDATE confab.conferences SET version = -1 WHERE id = '22222222'");
+    let due = Time::from_unix_secs(10);
+    let expired = store.expired_before(due, 0, 10).await.unwrap();
+    assert!(matches!(&expired[0], Err(StoreError::Unavailable(_))), "{expired:?}");
+    let readable: Vec<_> = expired.into_iter().flatten().collect();
+    assert_eq!(readable, [uri("ann", "22222222"), uri("ann", "33333333")]);
+    for uri in &readable {
+        store.delete_expired(uri, due).await.unwrap();
+    }
+    assert_eq!(store.expired_before(due, 0, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

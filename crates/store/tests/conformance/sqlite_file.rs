@@ -11,6 +11,7 @@ use std::{
 };
 
 use confab_conference::record::ConferenceRecord;
+use confab_machine::Time;
 use confab_schema::xml::{Element, MAX_DOCUMENT};
 use confab_store::{OpenError, SqliteStore, Store, StoreError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -130,6 +131,27 @@ async fn an_unreadable_row_is_named_but_not_quoted() {
     let error = store.conference(&uri("ann", "A1B2C3D4")).await.unwrap_err();
     let StoreError::Unavailable(sentence) = error else { panic!("{error}") };
     assert!(sentence.contains("A1B2C3D4") && !sentence.contains("private"), "{sentence}");
+}
+
+#[tokio::test]
+async fn an_unreadable_row_hides_no_expired_one_and_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("confab.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    for (id, expires) in [("11111111", 1), ("22222222", 2), ("33333333", 3)] {
+        store.create_conference(&record("ann", id, expires)).await.unwrap();
+    }
+    execute(&path, "UPDATE conferences SET id = 'private?' WHERE id = '11111111'").await;
+    execute(&path, "UPDATE conferences SET version = -1, details = 'none' WHERE id = '22222222'").await;
+    let due = Time::from_unix_secs(10);
+    let expired = store.expired_before(due, 0, 10).await.unwrap();
+    assert!(matches!(&expired[0], Err(StoreError::Unavailable(_))), "{expired:?}");
+    let readable: Vec<_> = expired.into_iter().flatten().collect();
+    assert_eq!(readable, [uri("ann", "22222222"), uri("ann", "33333333")]);
+    for uri in &readable {
+        store.delete_expired(uri, due).await.unwrap();
+    }
+    assert_eq!(store.expired_before(due, 0, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
