@@ -68,7 +68,7 @@ impl Tree {
     }
 }
 
-/// The folders of the root that `.gitignore` names, such as `target`.
+/// The folders of the root that `.gitignore` names, such as `target`; and `.git`, which may be a file.
 fn ignored(root: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(root.join(".gitignore")).unwrap();
     let folders = text.lines().filter_map(|line| line.strip_prefix('/')?.strip_suffix('/'));
@@ -78,7 +78,10 @@ fn ignored(root: &Path) -> Vec<PathBuf> {
 fn list(root: &Path, folder: &Path, ignored: &[PathBuf], files: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !ignored.contains(&path) {
+        if ignored.contains(&path) {
+            continue;
+        }
+        if path.is_dir() {
             list(root, &path, ignored, files);
         } else if path.is_file() {
             files.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
