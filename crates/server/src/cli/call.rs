@@ -25,6 +25,8 @@ use crate::{
 
 /// How long signing in or creating may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the program waits at its end for the server to have heard everything.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// Lines that may be typed before they are dealt with.
 const TYPED_AHEAD: usize = 64;
 
@@ -101,39 +103,70 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for user in invitees {
         client.command(Command::Invite { user }).await?;
     }
-    chat(&mut client).await
+    chat(&mut client).await?;
+    sign_off(&mut client).await
 }
 
-/// Between the keyboard and the conference.
+/// Between the keyboard and the conference. What was typed before the input ended is done before
+/// the conference is left.
 async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
     let mut lines = typed_lines();
-    let mut leaving = false;
+    let (mut typing, mut leaving, mut unanswered) = (true, false, 0_usize);
     loop {
+        if !typing && !leaving && unanswered == 0 {
+            leaving = true;
+            client.command(Command::Leave).await?;
+        }
         tokio::select! {
-            line = lines.recv(), if !leaving => match line {
+            line = lines.recv(), if typing => match line {
                 Some(line) => match command(line.trim()) {
                     Ok(Some(wanted)) => {
                         leaving = matches!(wanted, Command::Leave);
+                        typing = !leaving;
+                        unanswered += usize::from(is_answered(&wanted));
                         client.command(wanted).await?;
                     }
                     Ok(None) => {}
                     Err(error) => println!("* {error}"),
                 },
-                None => {
-                    leaving = true;
-                    client.command(Command::Leave).await?;
-                }
+                None => typing = false,
             },
             seen = client.observe() => match seen {
                 Some(Observation::Ended { reason, .. }) => {
                     println!("* {}", ending(reason));
                     return Ok(());
                 }
-                Some(seen) => show(&seen),
+                Some(seen) => {
+                    let answer = matches!(seen, Observation::CommandDone { .. });
+                    unanswered = unanswered.saturating_sub(usize::from(answer));
+                    show(&seen);
+                }
                 None => return Ok(()),
             },
         }
     }
+}
+
+/// Whether the Focus says how a command ended.
+fn is_answered(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Lock { .. }
+            | Command::Promote { .. }
+            | Command::Demote { .. }
+            | Command::Eject { .. }
+            | Command::End
+    )
+}
+
+/// Signs off. Its answer comes after everything that was sent before has been heard, so the program
+/// does not end with a BYE in its hands; a server that is gone is not waited for long.
+async fn sign_off(client: &mut RunningClient) -> anyhow::Result<()> {
+    if client.command(Command::Unregister).await.is_ok() {
+        let off = |seen| matches!(seen, Observation::SignedOff { .. }).then_some(());
+        let _nobody_there = client.wait(GOODBYE, "signing off", off).await;
+    }
+    Ok(())
 }
 
 /// The lines of standard input, read by a thread of its own: one that waits for a line must not keep

@@ -1,6 +1,6 @@
 //! The processes of these tests.
 
-use std::{fs, net::TcpListener};
+use std::fs;
 
 use crate::program::{DOMAIN, Place, Program, Server, text};
 
@@ -30,27 +30,39 @@ impl FrontEnd {
 pub struct Mcu {
     pub place: Place,
     program: Option<Program>,
+    factory: String,
+    /// Where it takes commands.
     pub control: String,
+    /// Where it takes SIP.
     pub sip: String,
 }
 
 impl Mcu {
     /// Starts one with a certificate of the front end's authority.
     pub fn start(front_end: &FrontEnd) -> Mcu {
-        let (control, sip) = (free(), free());
-        let place = Place::with(&format!(
-            "[im_mcu]\ncontrol = \"{control}\"\nsip = \"{sip}\"\nfactory = \"{}\"\n",
-            front_end.control
-        ));
+        let any = || "127.0.0.1:0".to_owned();
+        let (control, sip, factory) = (any(), any(), front_end.control.clone());
+        let place = Place::with("");
         fs::create_dir(place.data()).unwrap();
         front_end.place.confab(&["cert", "immcu", "--out", &text(&place.data())], "").fine();
-        let mut mcu = Mcu { place, program: None, control, sip };
+        let mut mcu = Mcu { place, program: None, factory, control, sip };
         mcu.run();
         mcu
     }
 
+    /// Runs it where it was, or for the first time wherever there is room.
     fn run(&mut self) {
-        self.program = Some(self.place.serve().program);
+        let Mcu { control, sip, factory, .. } = self;
+        let tables = format!("[im_mcu]\ncontrol = \"{control}\"\nsip = \"{sip}\"\nfactory = \"{factory}\"\n");
+        self.place.write("confab.toml", &tables);
+        let program = self.place.serve().program;
+        let line = |start: &str, end: &str| {
+            let found = program.out.lines().find_map(|line| line.strip_prefix(start)?.strip_suffix(end));
+            found.expect("it says where it listens").to_owned()
+        };
+        self.control = line("Control link on https://", "/LiveServer/IMMCU/");
+        self.sip = line("SIP at sip:", ";transport=tls");
+        self.program = Some(program);
     }
 
     pub fn is_killed_and_started_again(&mut self) {
@@ -110,9 +122,4 @@ impl Caller {
     fn id(&self) -> &str {
         self.conference.rsplit(':').next().unwrap()
     }
-}
-
-/// An address on loopback that nobody listens at.
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
