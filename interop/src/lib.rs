@@ -8,6 +8,8 @@
 
 pub mod baresip;
 pub mod dns;
+pub mod mcu;
+pub mod meeting;
 pub mod namespace;
 pub mod ports;
 pub mod server;

@@ -91,7 +91,7 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits for that.
     pub fn terminate(&mut self, deadline: Deadline) -> ExitStatus {
-        self.ask_to_end();
+        self.signal("TERM");
         self.wait(deadline)
     }
 
@@ -101,21 +101,29 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    fn ended_by(&mut self, deadline: Deadline) -> Option<ExitStatus> {
-        poll(deadline, || self.child.try_wait().expect("a child can be waited for"))
+    /// Its process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
-    /// std has no other signal than SIGKILL; the shell's own `kill` is everywhere.
-    fn ask_to_end(&self) {
-        let _ =
-            Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &self.child.id().to_string()]).status();
+    /// Sends it a signal by name. std knows no other than SIGKILL; the shell's own `kill` is everywhere.
+    pub fn signal(&self, name: &str) {
+        let _ = Command::new("sh")
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &self.child.id().to_string()])
+            .status(); // it may have ended by itself
+    }
+
+    fn ended_by(&mut self, deadline: Deadline) -> Option<ExitStatus> {
+        poll(deadline, || self.child.try_wait().expect("a child can be waited for"))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.ask_to_end();
+            // A frozen one would not hear it.
+            self.signal("CONT");
+            self.signal("TERM");
             if self.ended_by(Deadline::after(ENDING)).is_none() {
                 self.kill();
             }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::{Deadline, Process, Scratch, poll, ports, scratch};
@@ -31,14 +31,7 @@ pub struct Server {
     data: PathBuf,
     conferences: Vec<String>,
     process: Process,
-    mcu: Option<RemoteMcu>,
-}
-
-/// A conferencing server that is a process of its own.
-struct RemoteMcu {
-    config: PathBuf,
-    data: PathBuf,
-    process: Process,
+    control: Option<SocketAddr>,
 }
 
 impl Server {
@@ -47,24 +40,12 @@ impl Server {
         Server::start_with(scratch, authentication, "")
     }
 
-    /// The same with the conferencing server for instant messages in a process of its own; nobody is asked who he is.
-    pub fn start_with_remote_mcu(scratch: &Scratch) -> Server {
+    /// The same without a conferencing server of its own (see [`crate::mcu`]); nobody is asked who he is.
+    pub fn start_without_mcu(scratch: &Scratch) -> Server {
         let control = ports::free();
         let more = format!("\n[control]\nlisten = \"{control}\"\n");
         let mut server = Server::start_with(scratch, Authentication::Nobody, &more);
-        let (config, data) = (scratch.file("mcu.toml"), scratch.file("mcu"));
-        server.confab(&[
-            "cert",
-            "immcu",
-            "--out",
-            data.to_str().expect("temporary folders have plain names"),
-        ]);
-        let (commands, sip) = (ports::free(), ports::free());
-        let text =
-            format!("[im_mcu]\ncontrol = \"{commands}\"\nsip = \"{sip}\"\nfactory = \"https://{control}\"\n");
-        fs::write(&config, text).expect("the temporary folder can be written");
-        let process = serve(scratch, "mcu", &config, &data);
-        server.mcu = Some(RemoteMcu { config, data, process });
+        server.control = Some(control);
         server
     }
 
@@ -83,7 +64,7 @@ impl Server {
             }
         }
         let process = serve(scratch, "confab", &config, &data);
-        Server { tcp_and_udp, tls, config, data, conferences: Vec::new(), process, mcu: None }
+        Server { tcp_and_udp, tls, config, data, conferences: Vec::new(), process, control: None }
     }
 
     /// Where it listens over TCP and UDP.
@@ -127,12 +108,14 @@ impl Server {
         self.confab(&["flow", conference])
     }
 
-    /// The flow of this conference as the conferencing server of its own process has it.
-    pub fn flow_of_mcu(&self, conference: &str) -> String {
-        let mcu = self.mcu.as_ref().expect("this server was started with one");
-        let output = run(&["flow", conference], &mcu.config, &mcu.data);
-        assert!(output.status.success(), "the conferencing server knows nothing of {conference}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+    /// Where conferencing servers that are processes of their own report.
+    pub fn control(&self) -> SocketAddr {
+        self.control.expect("this server was started for them")
+    }
+
+    /// `confab cert ROLE`: the files with which a process proves its role, into this folder.
+    pub fn issue_certificate(&self, role: &str, folder: &Path) {
+        self.confab(&["cert", role, "--out", folder.to_str().expect("temporary folders have plain names")]);
     }
 
     /// Has the flow of this conference printed when the test fails.
@@ -152,10 +135,6 @@ impl Drop for Server {
         if !std::thread::panicking() {
             let status = self.process.terminate(Deadline::step());
             assert!(status.success(), "confab ended with {status} when it was asked to end");
-            if let Some(mcu) = &mut self.mcu {
-                let status = mcu.process.terminate(Deadline::step());
-                assert!(status.success(), "the MCU ended with {status} when it was asked to end");
-            }
             return;
         }
         for conference in &self.conferences {
@@ -173,7 +152,7 @@ pub fn call(scratch: &Scratch, name: &str, words: &[&str]) -> Process {
 }
 
 /// `confab WORDS...` beside a server.
-fn run(words: &[&str], config: &PathBuf, data: &PathBuf) -> Output {
+pub(crate) fn run(words: &[&str], config: &PathBuf, data: &PathBuf) -> Output {
     let mut command = Command::new(binary());
     command.args(words).arg("--config").arg(config).arg("--data").arg(data);
     command.stdin(Stdio::null()).output().expect("confab can be started")
@@ -205,7 +184,7 @@ fn add_account(config: &PathBuf, data: &PathBuf, user: &str, password: &str) {
 }
 
 /// `CONFAB_BIN`, or the one that cargo has built beside this test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let path = match std::env::var_os("CONFAB_BIN") {
         Some(path) => path.into(),
         None => scratch::profile_dir().join("confab"),

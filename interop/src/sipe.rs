@@ -128,6 +128,22 @@ impl Sipe {
         }
     }
 
+    /// Waits for the notice that a join was refused; it must give a reason in words.
+    pub fn is_refused(&mut self) {
+        let notice = self.wait("notice", |event| event["level"] == "error");
+        let reason = notice["secondary"].as_str().unwrap_or_default();
+        assert!(reason.split_whitespace().count() >= 3, "no sentence that tells a person why: {notice}");
+    }
+
+    /// What it has heard from others in conferences, in order, as far as it was waited for.
+    pub fn messages(&self) -> Vec<&str> {
+        let heard = self
+            .all
+            .iter()
+            .filter(|event| event["ev"] == "message" && event["kind"] == "chat" && event["dir"] == "in");
+        heard.filter_map(|event| event["text"].as_str()).collect()
+    }
+
     /// Every SIP message it has sent and received until now, with other debug output of libpurple.
     pub fn sip_log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.debug_log).unwrap_or_default()).into_owned()

@@ -17,6 +17,8 @@ pub enum Tool {
     Sipp,
     /// dnsmasq.
     Dnsmasq,
+    /// Python 3.
+    Python,
     /// A network of one's own: `in-namespace.sh` works here.
     Namespace,
 }
@@ -35,6 +37,7 @@ impl Tool {
             Tool::Baresip => absent("baresip"),
             Tool::Sipp => absent("sipp"),
             Tool::Dnsmasq => absent("dnsmasq"),
+            Tool::Python => absent("python3"),
             Tool::Namespace if namespaces_allowed() => None,
             Tool::Namespace => Some("this machine allows no network namespace".into()),
         }
