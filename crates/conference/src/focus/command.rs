@@ -18,6 +18,9 @@ use crate::{
     record::{ConferenceRecord, RecordChange},
 };
 
+/// The longest `modifyConference` that is relayed to a conferencing server, in bytes.
+const SETTINGS_LIMIT: usize = 16 * 1024;
+
 /// The commands that wait for conferencing servers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct PendingCommands(BTreeMap<CommandId, Pending>);
@@ -142,7 +145,8 @@ impl Focus {
         Ok(())
     }
 
-    /// `modifyConference` to one MCU (c3p §8.7): whether it has such settings is for it to say.
+    /// `modifyConference` to one MCU (c3p §8.7): whether it has such settings is for it to say. It is
+    /// kept until the MCU has answered, so it has a limit of its own.
     fn configure_mcu(
         &mut self,
         incoming: &Incoming<'_>,
@@ -156,6 +160,10 @@ impl Focus {
             return Err(Reason::McuUnavailable);
         }
         self.accept(incoming, out);
+        if incoming.request.to_bytes().len() > SETTINGS_LIMIT {
+            self.finish_failed(incoming, "requestTooLarge", out);
+            return Ok(());
+        }
         let purpose = Purpose::Command(incoming.command);
         let waits = self.command_mcu(media, command.clone(), purpose, out).into_iter().collect();
         self.finish(incoming, ResultBody::Empty, waits, out);

@@ -54,6 +54,27 @@ fn settings_are_relayed_whole() {
 }
 
 #[test]
+fn settings_are_relayed_up_to_a_limit() {
+    let mut stage = Stage::new();
+    let ann = stage.join("ann");
+    stage.mcu_ready();
+    let mut relayed = |bytes: usize| {
+        let text = "x".repeat(bytes);
+        let command = read(&format!(
+            r#"<modifyConference mscp:mcuUri="{CHAT}"><ci:conference-info entity="{CONFERENCE}">
+                <later xmlns="urn:x">{text}</later></ci:conference-info></modifyConference>"#
+        ));
+        stage.look();
+        let command = stage.command(ann, "ann", command);
+        let done = stage.look();
+        assert!(accepted(&done, command));
+        (mcu_commands(&done).len(), verdict(&done, command).map(str::to_owned))
+    };
+    assert_eq!(relayed(15 * 1024), (1, None));
+    assert_eq!(relayed(16 * 1024), (0, Some("requestTooLarge".into())));
+}
+
+#[test]
 fn settings_that_are_refused() {
     let check = |who: &str, ready: bool, command: Command, expect: Option<Reason>| {
         let mut stage = Stage::new();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conference_info::{
-        ConferenceInfo, EXTENSIONS, Role, View, boolean, flag, is_near, part, part_text, read_roles,
+        ConferenceInfo, EXTENSIONS, Role, View, boolean, flag, is_near, part, part_text, parts, read_roles,
         write_roles,
     },
     uri::UserUri,
@@ -209,8 +209,14 @@ fn get_conference(element: &Element) -> Command {
     }
 }
 
+/// The one conference a command is about. A second one is refused, for nobody here would look at it
+/// and a conferencing server that it is relayed to might.
 fn conference_info(element: &Element) -> Result<Box<ConferenceInfo>, Malformed> {
-    let info = part(element, "conference-info").ok_or_else(|| lacks(element, "conference-info"))?;
+    let mut all = parts(element, "conference-info");
+    let info = all.next().ok_or_else(|| lacks(element, "conference-info"))?;
+    if all.next().is_some() {
+        return Err(Malformed::new(format!("{} holds more than one conference-info", element.name)));
+    }
     Ok(Box::new(ConferenceInfo::read(info)?))
 }
 
@@ -246,5 +252,21 @@ mod tests {
         let keys = UserKeys { entity: String::new(), user: "sip:bob@example.test".into() };
         let promote = Command::ModifyUserRoles { keys, roles: vec![Role::Presenter] };
         assert_eq!(promote.summary(), "modifyUserRoles sip:bob@example.test presenter");
+    }
+
+    #[test]
+    fn a_command_is_about_one_conference() {
+        let read = |name: &str, conferences: usize| {
+            let info = Element::new(crate::conference_info::NAMESPACE, "conference-info")
+                .with_attribute("entity", "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F0");
+            let element = Element::new(NAMESPACE, name).with_children(vec![info; conferences]);
+            Command::read(&element).map(drop)
+        };
+        for name in ["addConference", "modifyConference"] {
+            assert_eq!(read(name, 1), Ok(()));
+            assert!(read(name, 0).is_err());
+            let error = read(name, 2).unwrap_err().to_string();
+            assert_eq!(error, format!("{name} holds more than one conference-info"));
+        }
     }
 }
