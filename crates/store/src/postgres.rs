@@ -106,6 +106,7 @@ impl PostgresStore {
 /// On a connection of its own, whose error says more than that the pool has none.
 async fn prepare(address: &PostgresAddress) -> Result<(), SchemaError> {
     let failed = |error: sqlx::Error| SchemaError::Unavailable(sentence(&error));
+    address.check_files().await.map_err(SchemaError::Unavailable)?;
     let connecting = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(address.options()));
     let connection = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
     let mut connection = connection.map_err(failed)?;

@@ -3,7 +3,7 @@
 //! It is taken apart strictly. What is not known is refused, for it may be a piece of a password that
 //! was not escaped; so no sentence here quotes the URL.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
@@ -12,11 +12,19 @@ use super::{IDLE_IN_TRANSACTION_TIMEOUT, STATEMENT_TIMEOUT};
 /// What may stand behind the question mark.
 const PARAMETERS: [&str; 7] = ["host", "port", "user", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 
+/// Those of them that name a file.
+const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
+/// What a certificate or key begins with.
+const PEM: &str = "-----BEGIN";
+
 /// Where a PostgreSQL database is and how to get in. Its `Display` and `Debug` are without the
 /// password.
 #[derive(Clone)]
 pub struct PostgresAddress {
     options: PgConnectOptions,
+    /// The files that it names, by parameter.
+    files: Vec<(&'static str, PathBuf)>,
 }
 
 /// Why a URL is of no use. None of these sentences quotes it.
@@ -83,7 +91,7 @@ impl FromStr for PostgresAddress {
             ("statement_timeout", millis(STATEMENT_TIMEOUT)),
             ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_TIMEOUT)),
         ]);
-        Ok(PostgresAddress { options })
+        Ok(PostgresAddress { options, files: files(query) })
     }
 }
 
@@ -91,6 +99,47 @@ impl PostgresAddress {
     pub(super) fn options(&self) -> &PgConnectOptions {
         &self.options
     }
+
+    /// Looks at the files that the URL names, for whoever needs them later does not say which.
+    ///
+    /// # Errors
+    /// A sentence that names the first one that cannot be read.
+    pub(super) async fn check_files(&self) -> Result<(), String> {
+        for (parameter, path) in &self.files {
+            tokio::fs::read(path).await.map_err(|error| {
+                format!("{parameter} names the file {}, which cannot be read ({error})", path.display())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The files that these parameters name.
+fn files(query: &str) -> Vec<(&'static str, PathBuf)> {
+    let named = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let name = FILES.into_iter().find(|known| *known == name)?;
+        let value = decoded(value);
+        // What the file would hold may stand here itself; that is quoted nowhere.
+        (!value.is_empty() && !value.contains(PEM)).then(|| (name, PathBuf::from(value)))
+    };
+    query.split('&').filter_map(named).collect()
+}
+
+/// A value as whoever parses the URL reads it: `+` is a blank, `%2F` a slash.
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let escaped = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        (rest, _) = match (first, escaped) {
+            (b'%', Some(byte)) => (&after[2..], bytes.push(byte)),
+            (b'+', _) => (after, bytes.push(b' ')),
+            _ => (after, bytes.push(*first)),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A socket file or the loopback interface: nobody is in between.
@@ -154,6 +203,19 @@ mod tests {
         check("postgres://localhost/confab?options=-c%20fsync=off", AddressError::UnknownParameter);
         check("postgres://ann:horse@localhost", AddressError::NoDatabase);
         check("postgres://ann:horse@localhost/", AddressError::NoDatabase);
+    }
+
+    #[test]
+    fn files_are_found_however_they_are_written() {
+        let check = |query: &str, expect: &[(&str, &str)]| {
+            let found = files(query);
+            let found: Vec<_> = found.iter().map(|(name, path)| (*name, path.to_str().unwrap())).collect();
+            assert_eq!(found, expect, "{query}");
+        };
+        check("", &[]);
+        check("host=/run/db&sslrootcert=/a/b.pem&user=ann", &[("sslrootcert", "/a/b.pem")]);
+        check("sslcert=%2Fa+b%2f%c3%a9&sslkey=50%", &[("sslcert", "/a b/é"), ("sslkey", "50%")]);
+        check("sslrootcert=&sslkey=-----BEGIN%20PRIVATE%20KEY-----", &[]);
     }
 
     #[test]

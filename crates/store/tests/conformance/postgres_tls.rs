@@ -44,10 +44,10 @@ async fn only_the_right_server_is_told_the_password() {
     refused("horses", &verified, "password authentication failed").await;
     refused(password, "sslmode=verify-full", "invalid peer certificate").await;
     refused(password, &format!("sslmode=verify-ca&sslrootcert={wrong}"), "invalid peer certificate").await;
-    refused(
-        password,
-        &format!("sslmode=verify-full&sslrootcert={right}.missing"),
-        "No such file or directory",
-    )
-    .await;
+    for parameter in ["sslrootcert", "sslcert", "sslkey"] {
+        let parameters = format!("sslmode=verify-full&{parameter}={right}.missing");
+        let reason =
+            format!("{parameter} names the file {right}.missing, which cannot be read (No such file");
+        refused(password, &parameters, &reason).await;
+    }
 }
