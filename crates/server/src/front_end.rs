@@ -12,6 +12,7 @@ mod trusted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     time::Duration,
 };
 
@@ -300,6 +301,20 @@ pub struct FrontEnd {
     links: McuLinks,
     trusted: BTreeSet<Flow>,
     sent: BTreeMap<ClientKey, Sent>,
+}
+
+/// How much is under way, and nothing of what it is.
+impl fmt::Debug for FrontEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontEnd")
+            .field("transactions", &self.transactions)
+            .field("sent", &self.sent.len())
+            .field("forwards", &self.forwards)
+            .field("waiting", &self.waiting.len())
+            .field("naming", &self.naming.len())
+            .field("mcu_invites", &self.mcu_invites.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a front end is made of.

@@ -15,7 +15,10 @@ mod samples;
 mod server;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use confab_machine::{Entropy, Time};
 use sha2::{Digest, Sha256};
@@ -145,6 +148,18 @@ struct LiveClient {
     flow: Flow,
     machine: ClientMachine,
     wake: Option<Time>,
+}
+
+/// How many there are, and nothing of what they hold.
+impl fmt::Debug for Transactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transactions")
+            .field("servers", &self.servers.len())
+            .field("clients", &self.clients.len())
+            .field("accepted", &self.accepted.len())
+            .field("wakes", &self.wakes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Transactions {

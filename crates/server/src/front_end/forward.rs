@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
@@ -37,6 +38,14 @@ struct Context {
     upstream: Flow,
     deadline: Option<Time>,
     branches: Vec<ClientKey>,
+}
+
+/// How many there are.
+impl fmt::Debug for Forwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forwards { contexts, deadlines, upstreams } = self;
+        write!(f, "{} with {} deadlines, {} upstreams", contexts.len(), deadlines.len(), upstreams.len())
+    }
 }
 
 /// A place to send a request to: with another Request-URI, or with the one it has.

@@ -1,8 +1,10 @@
 //! Where a request goes (RFC 3261 §16.4–16.6): by the token in its Route, else by its Request-URI.
 
+use std::net::IpAddr;
+
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, McuUri, OpaqueTarget};
-use confab_sip::{Flow, Method, NameAddr, Request, Response, Uri};
+use confab_sip::{Flow, Method, NameAddr, Request, Response, Scheme, Uri};
 use confab_users::Binding;
 
 use super::{Action, Arrival, FrontEnd, McuInvite, tell};
@@ -155,9 +157,7 @@ impl FrontEnd {
             return self.serve(now, arrival, sender, out);
         }
         let Arrival { key, request, .. } = &arrival;
-        if request.method == Method::Options
-            && (request.uri.user.is_none() || !self.is_our_user(&request.uri))
-        {
+        if request.method == Method::Options && self.is_this_server(&request.uri) {
             let response = Response::to(request, 200).with_header("Allow", ALLOW);
             return self.respond(now, key, response, out);
         }
@@ -179,6 +179,21 @@ impl FrontEnd {
 
     fn is_our_user(&self, uri: &Uri) -> bool {
         uri.host.eq_ignore_ascii_case(&self.domain)
+    }
+
+    /// Whether a URI means the server itself (RFC 3261 §11): nobody's name in it, and a host that is
+    /// our domain, under it, a name of ours, or an address, by which the request came here after all.
+    fn is_this_server(&self, uri: &Uri) -> bool {
+        let host = uri.host.to_ascii_lowercase();
+        let under = || host.strip_suffix(&*self.domain).is_some_and(|name| name.ends_with('.'));
+        let address = || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
+            && uri.user.is_none()
+            && (self.is_our_user(uri)
+                || under()
+                || address()
+                || host == self.addresses.name
+                || self.addresses.is_ours(uri))
     }
 
     /// The flow by which a participant is reached: the one he came by, or where he is registered.

@@ -213,10 +213,17 @@ fn messages_are_not_recorded_and_get_one_answer() {
 
 #[test]
 fn a_benotify_is_passed_on_and_forgotten() {
-    let mut desk = with_bob_at(&[tcp(2)]);
-    let benotify = desk.request("BENOTIFY", "sip:bob@example.test", "ann@example.test");
-    desk.receives(tcp(1), benotify);
-    assert_eq!(desk.request_at(tcp(2)).method, Method::Benotify);
+    let mut desk = with_bob_at(&[tcp(2), tcp(3)]);
+    desk.waits(Duration::from_secs(60));
+    let before = format!("{:?}", desk.machine);
+    for _ in 0..3 {
+        let benotify = desk.request("BENOTIFY", "sip:bob@example.test", "ann@example.test");
+        desk.receives(tcp(1), benotify);
+        for flow in [tcp(2), tcp(3)] {
+            assert_eq!(desk.request_at(flow).method, Method::Benotify);
+        }
+    }
+    assert_eq!(format!("{:?}", desk.machine), before, "nothing of it is kept");
     desk.waits(Duration::from_secs(300));
     assert!(desk.is_quiet());
 }

@@ -68,6 +68,15 @@ fn the_target_decides() {
         ("INVITE", "tel:+4255550100", "404"),
         ("OPTIONS", "sip:example.test", "200"),
         ("OPTIONS", "sip:192.0.2.1:5060;transport=tcp", "200"),
+        ("OPTIONS", "sip:[2001:db8::1]", "200"),
+        ("OPTIONS", "sip:SIP.example.test", "200"),
+        ("OPTIONS", "sip:cid@example.test", "404"),
+        ("OPTIONS", "sip:bob@elsewhere.test", "404"),
+        ("OPTIONS", "sip:elsewhere.test", "404"),
+        ("OPTIONS", "sip:notexample.test", "404"),
+        ("OPTIONS", "tel:+4255550100", "404"),
+        ("MESSAGE", "sip:bob@elsewhere.test", "404"),
+        ("DANCE", "sip:bob@elsewhere.test", "404"),
         ("REGISTER", "sip:example.test", "200"),
         ("SUBSCRIBE", "sip:ann@example.test", "489"),
         ("PUBLISH", "sip:ann@example.test", "405"),
@@ -78,6 +87,25 @@ fn the_target_decides() {
         }
         desk.receives(tcp(1), request);
         assert_eq!(goes(&mut desk), expect, "{method} {uri}");
+    }
+}
+
+#[test]
+fn a_refusal_does_not_tell_who_has_an_account() {
+    let mut desk = Desk::closed();
+    desk.registers(tcp(1), "ann", "01");
+    desk.done.clear();
+    for method in ["OPTIONS", "MESSAGE", "INVITE", "INFO"] {
+        // Bob has an account and is not signed in; nobody is called Zoe.
+        let [bob, zoe] = ["bob", "zoe"].map(|name| {
+            let request = desk.request(method, &format!("sip:{name}@example.test"), "ann@example.test");
+            let answer = desk.sends(tcp(1), &request).unwrap();
+            let told =
+                ["Warning", "ms-diagnostics", "Allow"].map(|header| answer.headers.get(header).cloned());
+            (answer.status, told)
+        });
+        assert_eq!(bob.0, 404, "{method}");
+        assert_eq!(bob, zoe, "{method}");
     }
 }
 
