@@ -37,8 +37,9 @@ pub enum Verdict {
     Malformed,
 }
 
-/// One realm that challenges with Digest.
+/// Somebody who challenges with Digest: in one realm, or for others in theirs.
 pub struct DigestAuthority {
+    /// Its own.
     realm: String,
     key: [u8; 32],
     /// What it challenges with, in this order, and what it takes.
@@ -82,15 +83,28 @@ impl DigestAuthority {
     /// The header values of one challenge, strongest algorithm first, each for a header line of its
     /// own (RFC 8760 §2.3). `stale` after [`Verdict::Stale`].
     pub fn challenge(&mut self, now: Time, stale: bool) -> Vec<String> {
+        let realm = self.realm.clone();
+        self.challenges(now, &realm, None, stale)
+    }
+
+    /// The same in another realm. `opaque` is what the client sends back with its answer.
+    pub fn challenge_in(&mut self, now: Time, realm: &str, opaque: &str, stale: bool) -> Vec<String> {
+        self.challenges(now, realm, Some(opaque), stale)
+    }
+
+    fn challenges(&mut self, now: Time, realm: &str, opaque: Option<&str>, stale: bool) -> Vec<String> {
         self.issued += 1;
-        let nonce = self.nonce((now.as_micros(), self.issued));
-        let realm = &self.realm;
+        let nonce = self.nonce((now.as_micros(), self.issued), realm);
         self.algorithms
             .iter()
             .map(|algorithm| {
-                let algorithm = *algorithm;
-                let challenge =
-                    Challenge { realm: realm.clone(), nonce: nonce.clone(), opaque: None, algorithm, stale };
+                let challenge = Challenge {
+                    realm: realm.to_owned(),
+                    nonce: nonce.clone(),
+                    opaque: opaque.map(str::to_owned),
+                    algorithm: *algorithm,
+                    stale,
+                };
                 challenge.to_string()
             })
             .collect()
@@ -101,8 +115,21 @@ impl DigestAuthority {
     /// `ha1s` belong to the user that [`credentials`] names there, in this realm. For a user that
     /// does not exist pass `Ha1s::default()`: the answer is then [`Verdict::Wrong`] too.
     pub fn verify(&mut self, now: Time, method: &Method, uri: &Uri, header: &str, ha1s: &Ha1s) -> Verdict {
+        let realm = self.realm.clone();
+        self.verify_in(now, &realm, (method, uri), header, ha1s)
+    }
+
+    /// The same in another realm, for a request with this method and URI.
+    pub fn verify_in(
+        &mut self,
+        now: Time,
+        realm: &str,
+        (method, uri): (&Method, &Uri),
+        header: &str,
+        ha1s: &Ha1s,
+    ) -> Verdict {
         let Ok(credentials) = credentials(header) else { return Verdict::Malformed };
-        if credentials.realm != self.realm || !self.algorithms.contains(&credentials.algorithm) {
+        if credentials.realm != realm || !self.algorithms.contains(&credentials.algorithm) {
             return Verdict::Wrong;
         }
         if !is_for(&credentials, uri) {
@@ -116,7 +143,7 @@ impl DigestAuthority {
         }
         // Only now, with the password proved, may the nonce decide: "stale" tells a client that its
         // password was right.
-        match self.opened(&credentials.nonce) {
+        match self.opened(&credentials.nonce, realm) {
             Some(id) if self.is_fresh(now, id) && self.first_use(now, id, credentials.count()) => {
                 Verdict::Accepted
             }
@@ -124,23 +151,23 @@ impl DigestAuthority {
         }
     }
 
-    fn nonce(&self, id: NonceId) -> String {
-        format!("{:016x}{:016x}{}", id.0, id.1, hex(&self.seal(id)))
+    fn nonce(&self, id: NonceId, realm: &str) -> String {
+        format!("{:016x}{:016x}{}", id.0, id.1, hex(&self.seal(id, realm)))
     }
 
-    fn seal(&self, id: NonceId) -> [u8; SEAL_LENGTH] {
+    fn seal(&self, id: NonceId, realm: &str) -> [u8; SEAL_LENGTH] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
         mac.update(&id.0.to_be_bytes());
         mac.update(&id.1.to_be_bytes());
-        mac.update(self.realm.as_bytes());
+        mac.update(realm.as_bytes());
         let bytes = mac.finalize().into_bytes();
         bytes[..SEAL_LENGTH].try_into().expect("a SHA-256 is longer than the seal")
     }
 
-    /// The time and number in a nonce that we sealed.
-    fn opened(&self, nonce: &str) -> Option<NonceId> {
+    /// The time and number in a nonce that we sealed for this realm.
+    fn opened(&self, nonce: &str, realm: &str) -> Option<NonceId> {
         let id = (number(nonce.get(..16)?)?, number(nonce.get(16..32)?)?);
-        bool::from(self.nonce(id).as_bytes().ct_eq(nonce.as_bytes())).then_some(id)
+        bool::from(self.nonce(id, realm).as_bytes().ct_eq(nonce.as_bytes())).then_some(id)
     }
 
     fn is_fresh(&self, now: Time, id: NonceId) -> bool {
@@ -281,6 +308,28 @@ mod tests {
 
         let mut other = DigestAuthority::new("Confab", [8; 32]);
         assert_eq!(verify(&mut other, START, &good, &vivian()), Verdict::Stale);
+    }
+
+    #[test]
+    fn a_nonce_is_good_in_its_own_realm() {
+        let algorithms = vec![Algorithm::Md5Sess, Algorithm::Md5];
+        let mut authority = authority().with_algorithms(algorithms);
+        let challenge = authority.challenge_in(START, "ann@example.test", "00C0FFEE", false);
+        assert!(challenge[0].contains("realm=\"ann@example.test\"") && challenge[0].contains("MD5-sess"));
+        assert!(challenge.iter().all(|offer| offer.contains("opaque=\"00C0FFEE\"")));
+        let uri: Uri = URI.parse().unwrap();
+        let ha1s = |realm| Ha1s::of("vivian", realm, "pencil");
+        let mut check = |realm, header: &str, expect| {
+            let verdict = authority.verify_in(START, realm, (&Method::Service, &uri), header, &ha1s(realm));
+            assert_eq!(verdict, expect, "{realm} {header}");
+        };
+        let moved: Vec<String> =
+            challenge.iter().map(|offer| offer.replace("ann@example.test", "bob@example.test")).collect();
+        check("bob@example.test", &answer(&moved, "pencil", 1), Verdict::Stale);
+        check("bob@example.test", &answer(&challenge, "pencil", 1), Verdict::Wrong);
+        check("ann@example.test", &answer(&challenge, "pencil", 1), Verdict::Accepted);
+        check("ann@example.test", &answer(&challenge[1..], "pencil", 2), Verdict::Accepted);
+        check("ann@example.test", &answer(&challenge, "pencil", 1), Verdict::Stale);
     }
 
     #[test]

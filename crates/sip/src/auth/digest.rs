@@ -1,8 +1,8 @@
 //! Digest arithmetic and the client's side of it (RFC 7616, in SIP by RFC 3261 §22.4 and RFC 8760).
 //!
 //! Deliberately absent: `qop=auth-int`, which proxies that touch a body would break; `userhash`,
-//! which would make each look-up a search; the `-sess` algorithms; and the RFC 2069 form without
-//! `qop`, which a replay passes unseen.
+//! which would make each look-up a search; and the RFC 2069 form without `qop`, which a replay
+//! passes unseen.
 
 use std::fmt;
 
@@ -17,6 +17,9 @@ use crate::Method;
 pub enum Algorithm {
     /// MD5: what every SIP phone can do.
     Md5,
+    /// MD5 with a session key (RFC 7616 §3.4.2): what OCS clients join anonymously with.
+    // Deviation: the session key is made anew for each answer, of the nonces that stand in it.
+    Md5Sess,
     /// SHA-256 (RFC 8760).
     Sha256,
 }
@@ -24,11 +27,13 @@ pub enum Algorithm {
 impl Algorithm {
     /// Strongest first: the order of the challenges in a 401 (RFC 8760 §2.3).
     pub const PREFERRED: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+    const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Md5Sess, Algorithm::Md5];
 
     /// The `algorithm` parameter's value.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Md5 => "MD5",
+            Algorithm::Md5Sess => "MD5-sess",
             Algorithm::Sha256 => "SHA-256",
         }
     }
@@ -36,7 +41,7 @@ impl Algorithm {
     /// Reads the `algorithm` parameter; absent means MD5.
     fn named(name: Option<&str>) -> Result<Algorithm, AuthError> {
         let Some(name) = name else { return Ok(Algorithm::Md5) };
-        Algorithm::PREFERRED
+        Algorithm::ALL
             .into_iter()
             .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
             .ok_or(AuthError::Unsupported("algorithm"))
@@ -45,7 +50,7 @@ impl Algorithm {
     /// The hash of `text` in lower-case hexadecimal digits.
     fn hash(self, text: &str) -> String {
         match self {
-            Algorithm::Md5 => hex(&Md5::digest(text)),
+            Algorithm::Md5 | Algorithm::Md5Sess => hex(&Md5::digest(text)),
             Algorithm::Sha256 => hex(&Sha256::digest(text)),
         }
     }
@@ -100,7 +105,7 @@ impl Ha1s {
     /// The one for `algorithm`.
     pub fn for_algorithm(&self, algorithm: Algorithm) -> Option<&str> {
         match algorithm {
-            Algorithm::Md5 => self.md5.as_deref(),
+            Algorithm::Md5 | Algorithm::Md5Sess => self.md5.as_deref(),
             Algorithm::Sha256 => self.sha256.as_deref(),
         }
     }
@@ -123,6 +128,8 @@ pub struct Credentials {
     pub nonce: String,
     /// The request's URI, as the client saw it.
     pub uri: String,
+    /// The challenge's, sent back.
+    pub opaque: Option<String>,
     /// With which hash.
     pub algorithm: Algorithm,
     pub(super) cnonce: String,
@@ -139,6 +146,14 @@ impl Credentials {
 
     /// What `response` must be for someone who knows `ha1`.
     pub(super) fn expected_response(&self, method: &Method, ha1: &str) -> String {
+        let session;
+        let ha1 = match self.algorithm {
+            Algorithm::Md5 | Algorithm::Sha256 => ha1,
+            Algorithm::Md5Sess => {
+                session = self.algorithm.hash(&format!("{ha1}:{}:{}", self.nonce, self.cnonce));
+                session.as_str()
+            }
+        };
         let ha2 = self.algorithm.hash(&format!("{method}:{}", self.uri));
         self.algorithm.hash(&format!("{ha1}:{}:{}:{}:auth:{ha2}", self.nonce, self.nc, self.cnonce))
     }
@@ -168,7 +183,11 @@ impl fmt::Display for Credentials {
             quoted(&self.cnonce),
             self.nc,
             self.response,
-        )
+        )?;
+        match &self.opaque {
+            Some(opaque) => write!(f, ", opaque={}", quoted(opaque)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -189,6 +208,7 @@ pub fn credentials(header: &str) -> Result<Credentials, AuthError> {
         realm: required("realm")?.to_owned(),
         nonce: required("nonce")?.to_owned(),
         uri: required("uri")?.to_owned(),
+        opaque: parameters.get("opaque").map(str::to_owned),
         algorithm: Algorithm::named(parameters.get("algorithm"))?,
         cnonce: required("cnonce")?.to_owned(),
         nc: nc.to_owned(),
@@ -265,6 +285,7 @@ pub fn authorize(
         realm: challenge.realm.clone(),
         nonce: challenge.nonce.clone(),
         uri: uri.to_owned(),
+        opaque: challenge.opaque.clone(),
         algorithm: challenge.algorithm,
         cnonce: cnonce.to_owned(),
         nc: format!("{nc:08x}"),
@@ -272,10 +293,7 @@ pub fn authorize(
     };
     let ha1 = ha1(challenge.algorithm, user, &challenge.realm, password);
     credentials.response = credentials.expected_response(method, &ha1);
-    match &challenge.opaque {
-        Some(opaque) => format!("{credentials}, opaque={}", quoted(opaque)),
-        None => credentials.to_string(),
-    }
+    credentials.to_string()
 }
 
 fn digest_parameters(header: &str) -> Result<Parameters, AuthError> {
@@ -327,6 +345,18 @@ mod tests {
                 expect,
             );
         }
+    }
+
+    /// Computed by hand with `md5sum`: no RFC prints one.
+    #[test]
+    fn a_session_key_is_of_both_nonces() {
+        let challenge = r#"Digest realm="ann@example.test", qop="auth", algorithm=MD5-sess, nonce="n0", opaque="00C0FFEE""#;
+        let challenge = Challenge::parse(challenge).unwrap();
+        let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F0";
+        let header = authorize(&challenge, &Method::Invite, uri, "guest", "pencil", "c0", 1);
+        let given = credentials(&header).unwrap();
+        assert_eq!((given.algorithm, given.opaque.as_deref()), (Algorithm::Md5Sess, Some("00C0FFEE")));
+        assert_eq!(given.response, "553f54c955110c06cbbbc569a47c312f");
     }
 
     #[test]
