@@ -3,8 +3,9 @@
 //!
 //! It is straight-line work: [`wanted_record`], [`wants_all`] and [`adds_one`] say what to load,
 //! [`answer`] decides, and the shell writes what [`Outcome::write`] holds before it sends the response.
+//! The conference key passes through here in clear; only the shell can seal and open it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use confab_machine::Time;
 use confab_schema::{
@@ -17,6 +18,7 @@ use confab_schema::{
 };
 
 use crate::{
+    conference_key::ConferenceKey,
     policy::{self, MeetingPolicy, Permission},
     reason::Reason,
     record::{ConferenceRecord, Invitee},
@@ -47,6 +49,10 @@ pub struct Known {
     pub conferences: Vec<ConferenceRecord>,
     /// How many records the organizer has, if the request [`adds_one`].
     pub held: usize,
+    /// The conference key of `existing`, if it has one that can be opened.
+    pub key: Option<ConferenceKey>,
+    /// Those of these conferences that are going on.
+    pub active: BTreeSet<ConferenceUri>,
 }
 
 /// What the store is to do before the response leaves.
@@ -60,11 +66,22 @@ pub enum Write {
     Delete(ConferenceUri),
 }
 
+/// The conference key that a record is to be written with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewKey {
+    /// The organizer's.
+    Given(ConferenceKey),
+    /// One of ours, because he gave none and one is needed.
+    Fresh,
+}
+
 /// The factory's decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// What to write first, if anything.
     pub write: Option<Write>,
+    /// The key to seal into the written record; without one its key stays as it is.
+    pub new_key: Option<NewKey>,
     /// What to answer once it is written.
     pub response: Response,
 }
@@ -129,8 +146,12 @@ pub fn answer(
 ) -> Result<Outcome, Reason> {
     check_sender(sender, factory, request)?;
     let [command] = request.commands.as_slice() else { return Err(Reason::C3pUnreadable) };
-    let done = |write, body| Ok(Outcome { write, response: Response::new(request, Code::Success, body) });
-    let fails = |token| Ok(Outcome { write: None, response: Response::failed(request, token) });
+    let success = |write, new_key, body| {
+        Ok(Outcome { write, new_key, response: Response::new(request, Code::Success, body) })
+    };
+    let done = |write, body| success(write, None, body);
+    let fails =
+        |token| Ok(Outcome { write: None, new_key: None, response: Response::failed(request, token) });
     let unknown = || fails(Reason::NoSuchConference.c3p_token());
     let existing = known.existing.as_ref();
     match command {
@@ -140,20 +161,20 @@ pub fn answer(
         }
         Command::GetAvailableMcuTypes => done(None, ResultBody::McuTypes(policy.media.clone())),
         Command::AddConference { info, .. } => match plan(now, sender, info, known, policy) {
-            Ok(record) => done(Some(Write::Create(record.clone())), written(&record)),
+            Ok((record, key)) => success(Some(Write::Create(record.clone())), key, written(&record)),
             Err(token) => fails(token),
         },
-        Command::ModifyConference { mcu_uri: None, info, .. } => match replan(now, info, existing, policy) {
-            Ok(record) => done(Some(Write::Modify(record.clone())), written(&record)),
+        Command::ModifyConference { mcu_uri: None, info, .. } => match replan(now, info, known, policy) {
+            Ok((record, key)) => success(Some(Write::Modify(record.clone())), key, written(&record)),
             Err(token) => fails(token),
         },
         Command::ModifyConference { mcu_uri: Some(_), .. } => Err(Reason::NotForAnMcu),
         Command::GetConference(_) => match existing {
-            Some(record) => done(None, ResultBody::Conference(Box::new(described(record)))),
+            Some(record) => done(None, ResultBody::Conference(Box::new(described(record, known)))),
             None => unknown(),
         },
         Command::GetConferences => {
-            let summaries = known.conferences.iter().map(summary).collect();
+            let summaries = known.conferences.iter().map(|record| summary(record, known)).collect();
             done(None, ResultBody::Conferences(summaries))
         }
         Command::DeleteConference(_) => match existing {
@@ -161,7 +182,7 @@ pub fn answer(
             None => unknown(),
         },
         Command::GetConferenceWithKey { .. } if existing.is_none() => unknown(),
-        // No conference has a key, so there is nothing to encrypt and nobody to be endorsed.
+        // Deviation: a key is told in clear only; clients over TLS may do without its encryption.
         Command::GetConferenceWithKey { .. } => fails(OTHER_FAILURE),
         Command::Unknown { name, .. } if DECLINED.contains(&name.as_str()) => fails(OTHER_FAILURE),
         _ => Err(Reason::CommandNotImplemented),
@@ -204,6 +225,9 @@ fn conference_uri(organizer: &UserUri, id: &str) -> Option<ConferenceUri> {
     Some(ConferenceUri { organizer: organizer.clone(), id })
 }
 
+/// A record to be written, with the key it is to have if that is new.
+type Planned = (Box<ConferenceRecord>, Option<NewKey>);
+
 /// The record that `addConference` asks for, or the C3P reason why it cannot be.
 fn plan(
     now: Time,
@@ -211,7 +235,7 @@ fn plan(
     info: &ConferenceInfo,
     known: &Known,
     policy: &MeetingPolicy,
-) -> Result<Box<ConferenceRecord>, &'static str> {
+) -> Result<Planned, &'static str> {
     let description = info.description.as_ref().ok_or("requestMalformed")?;
     let id = description.conference_id.as_deref().ok_or("requestMalformed")?;
     let uri = conference_uri(organizer, id).ok_or("requestMalformed")?;
@@ -222,13 +246,14 @@ fn plan(
         return Err("serverBusy");
     }
     let media = media(info, policy)?;
-    Ok(Box::new(ConferenceRecord {
+    let record = Box::new(ConferenceRecord {
         uri,
         version: 1,
         subject: text(description.subject.as_deref())?,
         description: text(description.display_text.as_deref())?,
         expires: expiry(now, description.expiry, policy)?,
-        admission: admission(description.admission)?,
+        admission: admission(description.admission, policy)?,
+        conference_key: None,
         locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
         participants: invitees(organizer, info)?,
         media,
@@ -237,18 +262,20 @@ fn plan(
         created: now,
         updated: now,
         last_activated: None,
-    }))
+    });
+    let key = new_key(description, &record, None)?;
+    Ok((record, key))
 }
 
-/// The next version of `existing` that `modifyConference` asks for, or the C3P reason why it cannot
+/// The next version of the record that `modifyConference` asks for, or the C3P reason why it cannot
 /// be.
 fn replan(
     now: Time,
     info: &ConferenceInfo,
-    existing: Option<&ConferenceRecord>,
+    known: &Known,
     policy: &MeetingPolicy,
-) -> Result<Box<ConferenceRecord>, &'static str> {
-    let existing = existing.ok_or(Reason::NoSuchConference.c3p_token())?;
+) -> Result<Planned, &'static str> {
+    let existing = known.existing.as_ref().ok_or(Reason::NoSuchConference.c3p_token())?;
     // A client that does not say what it saw may have seen anything.
     if info.version != existing.version {
         return Err(STALE);
@@ -266,7 +293,7 @@ fn replan(
         record.expires = expiry(now, description.expiry, policy)?;
     }
     if description.admission.is_some_and(|wanted| wanted != existing.admission) {
-        record.admission = admission(description.admission)?;
+        record.admission = admission(description.admission, policy)?;
     }
     if let Some(locked) = info.conference_state.as_ref().and_then(|state| state.locked) {
         record.locked = locked;
@@ -285,12 +312,30 @@ fn replan(
     }
     record.version += 1;
     record.updated = now;
-    Ok(Box::new(record))
+    let key = new_key(description, &record, known.key.as_ref())?;
+    Ok((Box::new(record), key))
 }
 
-fn admission(wanted: Option<AdmissionPolicy>) -> Result<AdmissionPolicy, &'static str> {
+/// The key that the organizer gives, or one of ours where one is needed and there is none.
+fn new_key(
+    description: &Description,
+    record: &ConferenceRecord,
+    held: Option<&ConferenceKey>,
+) -> Result<Option<NewKey>, &'static str> {
+    let given = description.conference_key.as_deref().filter(|key| !key.is_empty());
+    if let Some(given) = given {
+        return ConferenceKey::parse(given).map(|key| Some(NewKey::Given(key))).ok_or("requestMalformed");
+    }
+    let needed = record.admission == AdmissionPolicy::Anonymous && held.is_none();
+    Ok(needed.then_some(NewKey::Fresh))
+}
+
+fn admission(
+    wanted: Option<AdmissionPolicy>,
+    policy: &MeetingPolicy,
+) -> Result<AdmissionPolicy, &'static str> {
     let admission = wanted.unwrap_or(AdmissionPolicy::OpenAuthenticated);
-    match policy::may_admit_by(admission) {
+    match policy::may_admit_by(admission, policy) {
         Permission::Allow => Ok(admission),
         Permission::Refuse(reason) => Err(reason.c3p_token()),
     }
@@ -352,13 +397,14 @@ fn written(record: &ConferenceRecord) -> ResultBody {
 
 /// What `getConferences` tells of each.
 // Deviation: the texts leave open whether entity is empty, as in getConference; here it is the URI.
-fn summary(record: &ConferenceRecord) -> ConferenceInfo {
+fn summary(record: &ConferenceRecord, known: &Known) -> ConferenceInfo {
     let description = Description {
         subject: Some(record.subject.clone()),
         conference_id: Some(record.uri.id.to_string()),
         expiry: Some(record.expires),
         last_update: Some(record.updated),
         last_activate: record.last_activated,
+        is_active: Some(known.active.contains(&record.uri)),
         admission: Some(record.admission),
         ..Description::default()
     };
@@ -367,8 +413,9 @@ fn summary(record: &ConferenceRecord) -> ConferenceInfo {
     summary
 }
 
-/// What `getConference` answers: the whole record, with an empty entity (c3p §6.6).
-fn described(record: &ConferenceRecord) -> ConferenceInfo {
+/// What `getConference` answers: the whole record, with an empty entity (c3p §6.6). The organizer
+/// alone asks, so the key is in it.
+fn described(record: &ConferenceRecord, known: &Known) -> ConferenceInfo {
     let users = record.participants.iter().map(|invitee| {
         let mut user = User::new(invitee.user.to_string());
         user.roles = vec![invitee.role];
@@ -382,9 +429,11 @@ fn described(record: &ConferenceRecord) -> ConferenceInfo {
             display_text: Some(record.description.clone()),
             subject: Some(record.subject.clone()),
             conference_id: Some(record.uri.id.to_string()),
+            conference_key: known.key.as_ref().map(|key| key.reveal().to_owned()),
             expiry: Some(record.expires),
             last_update: Some(record.updated),
             last_activate: record.last_activated,
+            is_active: Some(known.active.contains(&record.uri)),
             admission: Some(record.admission),
             notification_data: record.notification_data.clone(),
             organizer_data: record.organizer_data.clone(),

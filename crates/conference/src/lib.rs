@@ -17,6 +17,7 @@
 //! Deliberately absent: SIP and HTTP (the shell carries both), every MCU (they are reached only as
 //! C3P over the control link), the database (records come in loaded and leave as `Save`).
 
+pub mod conference_key;
 pub mod focus;
 pub mod focus_factory;
 pub mod mcu_factory;

@@ -6,7 +6,7 @@
 use confab_machine::Time;
 use confab_schema::{
     conference_info::{AdmissionPolicy, Role},
-    uri::{McuType, UserUri},
+    uri::{ConferenceUri, McuType, OpaqueTarget, UserUri},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct MeetingPolicy {
     pub max_conferences_per_organizer: usize,
     /// The media that work and may be scheduled.
     pub media: Vec<McuType>,
+    /// Whether conferences may admit people who have not signed in but know the conference key.
+    pub allow_anonymous: bool,
     /// How long a conference scheduled without an expiry lives, in seconds.
     pub default_lifetime_s: u64,
     /// A meeting ends so long after the last person who signed in has left it, in seconds.
@@ -34,7 +36,7 @@ pub struct MeetingPolicy {
 pub enum Identity {
     /// Signed in to this deployment.
     Enterprise,
-    /// Not signed in.
+    /// Not signed in, but he has proved that he knows the conference key.
     Anonymous,
 }
 
@@ -107,6 +109,18 @@ pub fn may(role: Option<Role>, right: Right) -> Permission {
     if allowed { Permission::Allow } else { Permission::Refuse(*refusal) }
 }
 
+/// May somebody with `role` have a conferencing server call himself?
+///
+/// Nobody knows who is behind an anonymous attendee, nor whose the address is that would ring.
+// Deviation: no text within reach says so; a leader may call anyone, and so may an anonymous leader.
+pub fn may_call_himself(role: Option<Role>, identity: Option<Identity>) -> Permission {
+    let right = match identity {
+        Some(Identity::Anonymous) => Right::CallOthers,
+        Some(Identity::Enterprise) | None => Right::CallOneself,
+    };
+    may(role, right)
+}
+
 /// May somebody with `role` give `target` the role `new`?
 ///
 /// The organizer stays presenter whatever others wish: the conference is his.
@@ -143,15 +157,19 @@ pub fn may_join(
     if let Some(role) = present {
         return Admission::Admit(role);
     }
-    if identity == Identity::Anonymous {
+    if identity == Identity::Anonymous && !admits_anonymous(record, policy, now) {
         return Admission::Refuse(Reason::AnonymousNotAllowed);
     }
-    let organizer = user == record.organizer();
+    // An address that nobody has proved to be his makes nobody organizer or invitee.
+    let listed = match identity {
+        Identity::Enterprise => record.listed_role(user),
+        Identity::Anonymous => None,
+    };
+    let organizer = identity == Identity::Enterprise && user == record.organizer();
     // Deviation: a lock keeps out everybody new but the organizer, who could not unlock it otherwise.
     if record.locked && !organizer {
         return Admission::Refuse(Reason::Locked);
     }
-    let listed = record.listed_role(user);
     let admitted = match record.admission {
         AdmissionPolicy::OpenAuthenticated | AdmissionPolicy::Anonymous => true,
         AdmissionPolicy::ClosedAuthenticated => listed.is_some(),
@@ -163,6 +181,25 @@ pub fn may_join(
         return Admission::Refuse(Reason::Full);
     }
     Admission::Admit(listed.unwrap_or(Role::Attendee))
+}
+
+/// May people who have not signed in join the conference of `record`, if they know its key?
+pub fn admits_anonymous(record: &ConferenceRecord, policy: &MeetingPolicy, now: Time) -> bool {
+    policy.allow_anonymous && record.admission == AdmissionPolicy::Anonymous && now < record.expires
+}
+
+/// May somebody who has not signed in send requests to `target`? Which conference's key he must know
+/// then (c3p §13: 3020, 3021).
+///
+/// # Errors
+/// The [`Reason`] why not: it is neither a Focus nor a conferencing server.
+pub fn anonymous_conference(target: &OpaqueTarget) -> Result<&ConferenceUri, Reason> {
+    match target {
+        OpaqueTarget::Focus(conference) => Ok(conference),
+        OpaqueTarget::Mcu(mcu) => Ok(&mcu.conference),
+        OpaqueTarget::FocusFactory(_) => Err(Reason::AnonymousElsewhere),
+        OpaqueTarget::User(_) | OpaqueTarget::Other => Err(Reason::AnonymousNoConference),
+    }
 }
 
 /// May somebody be called into the conference of `record` now, by one who may call?
@@ -201,13 +238,12 @@ pub fn may_schedule(requester: &UserUri, organizer: &UserUri) -> Permission {
 }
 
 /// Does this admission policy need nothing that the deployment forbids?
-///
-/// Anonymous people cannot prove that they know a conference key yet, so a conference that admits
-/// them cannot be scheduled.
-pub fn may_admit_by(admission: AdmissionPolicy) -> Permission {
+pub fn may_admit_by(admission: AdmissionPolicy, policy: &MeetingPolicy) -> Permission {
     match admission {
-        AdmissionPolicy::OpenAuthenticated | AdmissionPolicy::ClosedAuthenticated => Permission::Allow,
-        AdmissionPolicy::Anonymous => Permission::Refuse(Reason::AnonymousNotAllowed),
+        AdmissionPolicy::Anonymous if !policy.allow_anonymous => {
+            Permission::Refuse(Reason::AnonymousNotAllowed)
+        }
+        _ => Permission::Allow,
     }
 }
 
@@ -221,6 +257,18 @@ mod tests {
         UserUri::parse(&format!("sip:{name}@example.test")).unwrap()
     }
 
+    fn policy(allow_anonymous: bool) -> MeetingPolicy {
+        MeetingPolicy {
+            max_participants: 3,
+            max_conferences_per_organizer: 10,
+            media: vec![McuType::Chat],
+            allow_anonymous,
+            default_lifetime_s: 60,
+            empty_limit_s: 600,
+            idle_limit_s: 86_400,
+        }
+    }
+
     fn record(admission: AdmissionPolicy, locked: bool) -> ConferenceRecord {
         let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:ABCDEFGH12345678";
         ConferenceRecord {
@@ -230,6 +278,7 @@ mod tests {
             description: String::new(),
             expires: Time::from_unix_secs(1000),
             admission,
+            conference_key: None,
             locked,
             participants: vec![
                 crate::record::Invitee { user: user("bob"), role: Role::Attendee },
@@ -247,17 +296,10 @@ mod tests {
     #[test]
     fn admission_table() {
         use Admission::{Admit, Refuse};
-        use AdmissionPolicy::{ClosedAuthenticated as Closed, OpenAuthenticated as Open};
+        use AdmissionPolicy::{Anonymous as Key, ClosedAuthenticated as Closed, OpenAuthenticated as Open};
         use Identity::{Anonymous, Enterprise};
         use Role::{Attendee, Presenter};
-        let policy = MeetingPolicy {
-            max_participants: 3,
-            max_conferences_per_organizer: 10,
-            media: vec![McuType::Chat],
-            default_lifetime_s: 60,
-            empty_limit_s: 600,
-            idle_limit_s: 86_400,
-        };
+        let policy = policy(true);
         #[rustfmt::skip]
         let table = [
             // admission, locked, who, identity, present, people, at → answer
@@ -268,6 +310,15 @@ mod tests {
             (Closed, false, "eve", Enterprise, None, 0, 0, Refuse(Reason::NotInvited)),
             (Closed, false, "bob", Enterprise, None, 0, 0, Admit(Attendee)),
             (Open,   false, "eve", Anonymous,  None, 0, 0, Refuse(Reason::AnonymousNotAllowed)),
+            (Closed, false, "bob", Anonymous,  None, 0, 0, Refuse(Reason::AnonymousNotAllowed)),
+            (Key,    false, "eve", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Key,    false, "eve", Anonymous,  None, 0, 0, Admit(Attendee)),
+            (Key,    false, "pat", Anonymous,  None, 0, 0, Admit(Attendee)),
+            (Key,    false, "ann", Anonymous,  None, 0, 0, Admit(Attendee)),
+            (Key,    true,  "ann", Anonymous,  None, 0, 0, Refuse(Reason::Locked)),
+            (Key,    true,  "eve", Anonymous,  Some(Presenter), 1, 0, Admit(Presenter)),
+            (Key,    false, "eve", Anonymous,  None, 3, 0, Refuse(Reason::Full)),
+            (Key,    false, "eve", Anonymous,  None, 0, 1000, Refuse(Reason::NoSuchConference)),
             (Open,   true,  "bob", Enterprise, None, 0, 0, Refuse(Reason::Locked)),
             (Open,   true,  "pat", Enterprise, None, 0, 0, Refuse(Reason::Locked)),
             (Open,   true,  "ann", Enterprise, None, 0, 0, Admit(Presenter)),
@@ -292,6 +343,34 @@ mod tests {
     }
 
     #[test]
+    fn anonymous_people_go_to_conferences_alone_and_only_where_it_is_allowed() {
+        let conference = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:ABCDEFGH12345678";
+        for (target, expect) in [
+            (conference, None),
+            ("sip:ann@example.test;gruu;opaque=app:conf:chat:id:ABCDEFGH12345678", None),
+            ("sip:ann@example.test;gruu;opaque=app:conf:focusfactory", Some(Reason::AnonymousElsewhere)),
+            ("sip:ann@example.test", Some(Reason::AnonymousNoConference)),
+            ("sip:0123@anonymous.invalid", Some(Reason::AnonymousNoConference)),
+            ("sip:ann@example.test;gruu;opaque=srvr:MRAS:0", Some(Reason::AnonymousNoConference)),
+            ("sip:example.test", Some(Reason::AnonymousNoConference)),
+        ] {
+            let target = OpaqueTarget::parse(target);
+            let answer = anonymous_conference(&target).map(ToString::to_string);
+            assert_eq!(answer.clone().err(), expect, "{target:?}");
+            assert!(answer.is_err() || answer.as_deref() == Ok(conference), "{target:?}");
+        }
+        for (allow_anonymous, expect) in
+            [(true, Permission::Allow), (false, Permission::Refuse(Reason::AnonymousNotAllowed))]
+        {
+            let policy = policy(allow_anonymous);
+            assert_eq!(may_admit_by(AdmissionPolicy::Anonymous, &policy), expect);
+            assert_eq!(may_admit_by(AdmissionPolicy::OpenAuthenticated, &policy), Permission::Allow);
+            let record = record(AdmissionPolicy::Anonymous, false);
+            assert_eq!(admits_anonymous(&record, &policy, Time::EPOCH), allow_anonymous);
+        }
+    }
+
+    #[test]
     fn called_table() {
         use Role::{Attendee, Presenter};
         let record = record(AdmissionPolicy::OpenAuthenticated, false);
@@ -304,6 +383,19 @@ mod tests {
         ] {
             assert_eq!(role_when_called(&record, &user(who), wanted), role, "{who} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn anonymous_attendees_have_nobody_called() {
+        use Permission::{Allow, Refuse};
+        for (role, identity, expect) in [
+            (Role::Attendee, Identity::Enterprise, Allow),
+            (Role::Attendee, Identity::Anonymous, Refuse(Reason::AttendeeDialOut)),
+            (Role::Presenter, Identity::Anonymous, Allow),
+        ] {
+            assert_eq!(may_call_himself(Some(role), Some(identity)), expect, "{role:?} {identity:?}");
+        }
+        assert_eq!(may_call_himself(None, None), Refuse(Reason::NotJoined));
     }
 
     #[test]

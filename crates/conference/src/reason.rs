@@ -36,6 +36,15 @@ pub enum Reason {
     NotInvited,
     /// Only people who signed in may join.
     AnonymousNotAllowed,
+    /// Who has not signed in reaches a Focus and its conferencing servers, nothing else of a
+    /// conferencing system.
+    AnonymousElsewhere,
+    /// Who has not signed in reaches conferences only.
+    AnonymousNoConference,
+    /// Somebody else who has not signed in is in under this address.
+    AnonymousTwice,
+    /// Too many conference keys were tried.
+    TooManyKeys,
     /// A leader has locked the conference.
     Locked,
     /// The conference has as many people as it may.
@@ -74,6 +83,10 @@ impl Reason {
             | Reason::InvalidJoiningMethod => 400,
             Reason::NotInvited
             | Reason::AnonymousNotAllowed
+            | Reason::AnonymousElsewhere
+            | Reason::AnonymousNoConference
+            | Reason::AnonymousTwice
+            | Reason::TooManyKeys
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
@@ -105,11 +118,15 @@ impl Reason {
             // Deviation: lock, size and admission have no number in reach; 3014 (authorization) is sent.
             Reason::NotInvited
             | Reason::AnonymousNotAllowed
+            | Reason::AnonymousTwice
+            | Reason::TooManyKeys
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
             | Reason::OrganizerLeads
             | Reason::NotJoined => Some(3014),
+            Reason::AnonymousElsewhere => Some(3020),
+            Reason::AnonymousNoConference => Some(3021),
             Reason::AttendeeDialOut => Some(3015),
             Reason::InvalidRole => Some(3016),
             Reason::InvalidJoiningMethod => Some(3018),
@@ -130,6 +147,10 @@ impl Reason {
             Reason::CommandNotImplemented => "notSupported",
             Reason::NotInvited
             | Reason::AnonymousNotAllowed
+            | Reason::AnonymousElsewhere
+            | Reason::AnonymousNoConference
+            | Reason::AnonymousTwice
+            | Reason::TooManyKeys
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
@@ -180,7 +201,22 @@ impl Reason {
             Reason::NotInvited => {
                 "Only people the organizer invited may join this conference. Ask the organizer to invite you."
             }
-            Reason::AnonymousNotAllowed => "Only people who have signed in may join this conference.",
+            // The same whether there is such a conference or not.
+            Reason::AnonymousNotAllowed => {
+                "Nobody may join here without signing in. Sign in, or ask the organizer for another way."
+            }
+            Reason::AnonymousElsewhere => {
+                "Without signing in you can reach a conference and its servers, nothing else. Sign in first."
+            }
+            Reason::AnonymousNoConference => {
+                "Without signing in you can reach conferences only. Sign in first."
+            }
+            Reason::AnonymousTwice => {
+                "Somebody else has joined under this address. Join again under another one."
+            }
+            Reason::TooManyKeys => {
+                "Too many wrong conference keys were given. Ask the organizer for the right one; try again later."
+            }
             Reason::Locked => {
                 "The conference is locked: a leader lets nobody else in. Ask a leader to unlock it."
             }
@@ -219,6 +255,8 @@ mod tests {
             let number = reason.diagnostics().expect("these have one");
             assert!((3000..=3022).contains(&number));
         }
+        let anonymous = [Reason::AnonymousElsewhere, Reason::AnonymousNoConference];
+        assert_eq!(anonymous.map(Reason::diagnostics), [Some(3020), Some(3021)]);
         assert_eq!(Reason::McuUnavailable.diagnostics(), None);
     }
 }

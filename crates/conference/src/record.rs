@@ -9,6 +9,8 @@ use confab_schema::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::conference_key::SealedKey;
+
 /// A conference as it was scheduled. It outlives every meeting held under it, until it expires.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConferenceRecord {
@@ -24,6 +26,8 @@ pub struct ConferenceRecord {
     pub expires: Time,
     /// Who may join.
     pub admission: AdmissionPolicy,
+    /// What people who have not signed in must know, if anything: sealed.
+    pub conference_key: Option<SealedKey>,
     /// Whether a leader has locked it: nobody new gets in.
     pub locked: bool,
     /// Those the organizer named, with the role each gets on joining.

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "focus_factory/keys.rs"]
+mod keys;
+
 use std::time::Duration;
 
 use confab_conference::{
@@ -35,6 +38,7 @@ fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: 100,
         max_conferences_per_organizer: 3,
+        allow_anonymous: true,
         media: vec![McuType::Chat, McuType::AudioVideo],
         default_lifetime_s: 3600,
         empty_limit_s: 600,
@@ -225,18 +229,14 @@ fn media() {
 
 #[test]
 fn admissions() {
-    for (word, expect) in [
-        ("openAuthenticated", Some(AdmissionPolicy::OpenAuthenticated)),
-        ("closedAuthenticated", Some(AdmissionPolicy::ClosedAuthenticated)),
-        // There is no proof of the conference key yet.
-        ("anonymous", None),
+    for (word, admission) in [
+        ("openAuthenticated", AdmissionPolicy::OpenAuthenticated),
+        ("closedAuthenticated", AdmissionPolicy::ClosedAuthenticated),
+        ("anonymous", AdmissionPolicy::Anonymous),
     ] {
         let description = format!("{ID}<msci:admission-policy>{word}</msci:admission-policy>");
         let request = add_conference(&description, "", CHAT);
-        match expect {
-            Some(admission) => assert_eq!(created(&request).admission, admission),
-            None => fails(&request, None, "unauthorized"),
-        }
+        assert_eq!(created(&request).admission, admission);
     }
 }
 
@@ -400,7 +400,7 @@ fn a_change_keeps_the_rules_of_a_new_conference() {
     check(&describe(&format!("<ci:subject>{long}</ci:subject>")), "requestTooLarge");
     check(&describe(&format!("<ci:display-text>{long}</ci:display-text>")), "requestTooLarge");
     check(&describe("<msci:expiry-time>2045-01-01T00:00:00Z</msci:expiry-time>"), "requestMalformed");
-    check(&describe("<msci:admission-policy>anonymous</msci:admission-policy>"), "unauthorized");
+    check(&describe("<msci:conference-key>short</msci:conference-key>"), "requestMalformed");
     check(&view(""), "requestMalformed");
     check(&view(r#"<msci:entity-view entity="meeting"/>"#), "mcuTypeNotAvailable");
     let tel = r#"<ci:users><ci:user entity="tel:+4930555"/></ci:users>"#;
@@ -447,18 +447,6 @@ fn all_her_conferences_are_listed() {
         panic!("there is a list without entries")
     };
     assert!(none.is_empty());
-}
-
-#[test]
-fn keys_and_endorsements_are_declined() {
-    let with_key = request(
-        r#"<getConference><conferenceKeys msci:conference-id="3E1C92F04C68"/><msci:encryption-key><msci:x509-certificate>TUlJQg==</msci:x509-certificate></msci:encryption-key></getConference>"#,
-    );
-    assert_eq!(wanted_record(&user(ANN), &with_key), ConferenceUri::parse(CONFERENCE).ok());
-    fails(&with_key, Some(&record()), "otherFailure");
-    fails(&with_key, None, "conferenceDoesntExist");
-    fails(&request("<getEncryptionKey/>"), None, "otherFailure");
-    fails(&request("<endorseUser/>"), None, "otherFailure");
 }
 
 #[test]

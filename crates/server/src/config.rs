@@ -102,6 +102,8 @@ pub struct ConferencesConfig {
     pub max_participants: usize,
     /// How many conferences one person may have scheduled at once.
     pub max_per_organizer: usize,
+    /// Whether organizers may open conferences to people who have not signed in but know the key.
+    pub allow_anonymous: bool,
     /// How many days a conference lives that was scheduled without an expiry.
     pub default_lifetime_days: u64,
     /// How many days after its expiry a conference is deleted; until then its organizer may still
@@ -153,6 +155,7 @@ impl Default for ConferencesConfig {
         ConferencesConfig {
             max_participants: 250,
             max_per_organizer: 1000,
+            allow_anonymous: false,
             default_lifetime_days: 14,
             content_grace_days: 14,
             empty_minutes: 10,

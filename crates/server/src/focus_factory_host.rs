@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use confab_conference::{
-    focus_factory::{self, Known, Outcome, Write},
+    conference_key::ConferenceKey,
+    focus_factory::{self, Known, NewKey, Outcome, Write},
     policy::MeetingPolicy,
     reason::Reason,
 };
@@ -17,13 +18,22 @@ use confab_sip::{Request, Response};
 use confab_store::{Store, StoreError};
 use tracing::warn;
 
-use crate::{clock::Clock, control_link::CCCP, flow_log::FlowLog, focus_host::FocusDirectory, refusal};
+use crate::{
+    clock::{self, Clock},
+    control_link::CCCP,
+    flow_log::FlowLog,
+    focus_host::FocusDirectory,
+    refusal,
+    vault::Vault,
+};
 
 /// The Focus Factory of a process.
 #[derive(Clone)]
 pub struct FocusFactoryHost {
     /// The conferencing database.
     pub store: Arc<dyn Store>,
+    /// Seals and opens conference keys.
+    pub vault: Arc<Vault>,
     /// The active conferences, to end one that is deleted.
     pub directory: FocusDirectory,
     /// What may be scheduled.
@@ -73,10 +83,10 @@ impl FocusFactoryHost {
         })?;
         let outcome =
             focus_factory::answer(self.clock.now(), user, &factory, document, &known, &self.policy)?;
-        let Outcome { write, response } = outcome;
+        let Outcome { write, new_key, response } = outcome;
         let answer = match write {
             None => response,
-            Some(write) => self.write(&wanted, write, document, response).await,
+            Some(write) => self.write(&wanted, self.sealed(write, new_key), document, response).await,
         };
         let outcome = answer.code.as_str();
         self.note(&wanted, 2, Component::FocusFactory, Component::Client, format!("200 {command} {outcome}"));
@@ -92,6 +102,7 @@ impl FocusFactoryHost {
         let mut known = Known::default();
         if let Some(wanted) = wanted {
             known.existing = self.store.conference(wanted).await?;
+            known.key = known.existing.as_ref().and_then(|record| self.vault.conference_key(record));
         }
         if focus_factory::wants_all(document) {
             let limit = self.policy.max_conferences_per_organizer;
@@ -100,7 +111,22 @@ impl FocusFactoryHost {
         if focus_factory::adds_one(document) {
             known.held = self.store.conference_count(organizer).await?;
         }
+        let about = known.existing.iter().chain(&known.conferences).map(|record| &record.uri);
+        known.active = about.filter(|uri| self.directory.is_active(uri)).cloned().collect();
         Ok(known)
+    }
+
+    /// The record to be written, with its new key, if it is to have one.
+    fn sealed(&self, mut write: Write, key: Option<NewKey>) -> Write {
+        let key = match key {
+            Some(NewKey::Given(key)) => key,
+            Some(NewKey::Fresh) => ConferenceKey::fresh(&mut clock::entropy()),
+            None => return write,
+        };
+        if let Write::Create(record) | Write::Modify(record) = &mut write {
+            record.conference_key = Some(self.vault.seal_conference_key(&record.uri, &key));
+        }
+        write
     }
 
     /// Step 2: durable before the answer leaves.

@@ -128,6 +128,7 @@ pub async fn start_with(
     start_focuses(&network, &directory);
     let focus_factory = FocusFactoryHost {
         store: Arc::clone(&store),
+        vault: Arc::clone(&vault),
         directory: directory.clone(),
         policy: policy.clone(),
         name: addresses.name.clone(),
@@ -240,6 +241,7 @@ fn policy(config: &Config) -> MeetingPolicy {
         max_conferences_per_organizer: config.conferences.max_per_organizer,
         // Only what works is advertised.
         media: vec![McuType::Chat],
+        allow_anonymous: config.conferences.allow_anonymous,
         default_lifetime_s: config.conferences.default_lifetime_days * 24 * 3600,
         empty_limit_s: config.conferences.empty_minutes * 60,
         idle_limit_s: config.conferences.idle_hours * 3600,

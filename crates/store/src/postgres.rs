@@ -157,15 +157,16 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let row = ConferenceRow::from_record(record)?;
             let statement = sqlx::query(
-                "INSERT INTO conferences (organizer, id, version, expires, updated, details) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
+                "INSERT INTO conferences (organizer, id, version, expires, updated, details, conference_key) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(row.organizer)
             .bind(row.id)
             .bind(row.version)
             .bind(row.expires)
             .bind(row.updated)
-            .bind(row.details);
+            .bind(row.details)
+            .bind(row.conference_key);
             self.execute(statement).await.map_err(not_inserted)?;
             Ok(())
         })
@@ -174,7 +175,7 @@ impl Store for PostgresStore {
     fn conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, Option<ConferenceRecord>> {
         Box::pin(async move {
             let statement = sqlx::query_as(
-                "SELECT organizer, id, version, expires, updated, details FROM conferences \
+                "SELECT organizer, id, version, expires, updated, details, conference_key FROM conferences \
                  WHERE organizer = $1 AND lower(id) = $2",
             )
             .bind(uri.organizer.to_string())
@@ -188,15 +189,16 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let row = ConferenceRow::from_record(record)?;
             let statement = sqlx::query(
-                "UPDATE conferences SET version = $3, expires = $4, updated = $5, details = $6 \
-                 WHERE organizer = $1 AND lower(id) = $2 AND version + 1 = $3",
+                "UPDATE conferences SET version = $3, expires = $4, updated = $5, details = $6, \
+                 conference_key = $7 WHERE organizer = $1 AND lower(id) = $2 AND version + 1 = $3",
             )
             .bind(row.organizer)
             .bind(folded(&record.uri))
             .bind(row.version)
             .bind(row.expires)
             .bind(row.updated)
-            .bind(row.details);
+            .bind(row.details)
+            .bind(row.conference_key);
             if self.execute(statement).await.map_err(unavailable)? == 1 {
                 return Ok(());
             }
@@ -224,12 +226,12 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let statement = match organizer {
                 Some(user) => sqlx::query_as(
-                    "SELECT organizer, id, version, expires, updated, details FROM conferences \
+                    "SELECT organizer, id, version, expires, updated, details, conference_key FROM conferences \
                      WHERE organizer = $1 ORDER BY lower(id) LIMIT $2",
                 )
                 .bind(user.to_string()),
                 None => sqlx::query_as(
-                    "SELECT organizer, id, version, expires, updated, details FROM conferences \
+                    "SELECT organizer, id, version, expires, updated, details, conference_key FROM conferences \
                      ORDER BY organizer, lower(id) LIMIT $1",
                 ),
             };

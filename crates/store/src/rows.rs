@@ -6,7 +6,10 @@
 
 use std::fmt::Display;
 
-use confab_conference::record::{ConferenceRecord, Invitee};
+use confab_conference::{
+    conference_key::SealedKey,
+    record::{ConferenceRecord, Invitee},
+};
 use confab_machine::Time;
 use confab_schema::{
     conference_info::AdmissionPolicy,
@@ -27,6 +30,8 @@ pub(crate) struct ConferenceRow {
     pub(crate) expires: i64,
     pub(crate) updated: i64,
     pub(crate) details: String,
+    /// Since schema version 2.
+    pub(crate) conference_key: Option<Vec<u8>>,
 }
 
 /// A conference's `details`.
@@ -55,6 +60,7 @@ impl ConferenceRow {
             description,
             expires,
             admission,
+            conference_key,
             locked,
             participants,
             media,
@@ -82,6 +88,7 @@ impl ConferenceRow {
                 created,
                 last_activated,
             }),
+            conference_key: conference_key.map(|SealedKey(sealed)| sealed),
         };
         // XML may outgrow the reader's limits when it is printed, and one unreadable row would
         // spoil every list it is in: better refuse it now.
@@ -106,6 +113,7 @@ impl ConferenceRow {
             description: details.description,
             expires: time(self.expires),
             admission: details.admission,
+            conference_key: self.conference_key.map(SealedKey),
             locked: details.locked,
             participants: details.participants,
             media: details.media,
@@ -123,6 +131,7 @@ where
     &'static str: ColumnIndex<R>,
     String: Type<R::Database> + Decode<'r, R::Database>,
     i64: Type<R::Database> + Decode<'r, R::Database>,
+    Vec<u8>: Type<R::Database> + Decode<'r, R::Database>,
 {
     fn from_row(row: &'r R) -> sqlx::Result<ConferenceRow> {
         Ok(ConferenceRow {
@@ -132,6 +141,7 @@ where
             expires: row.try_get("expires")?,
             updated: row.try_get("updated")?,
             details: row.try_get("details")?,
+            conference_key: row.try_get("conference_key")?,
         })
     }
 }
@@ -236,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn conferences_have_the_format_of_schema_version_1() {
+    fn conferences_have_the_format_of_schema_version_2() {
         let user = |name: &str| UserUri::parse(&format!("sip:{name}@example.test")).unwrap();
         let record = ConferenceRecord {
             uri: ConferenceUri { organizer: user("ann"), id: ConferenceId::parse("3e1C92F0").unwrap() },
@@ -245,6 +255,7 @@ mod tests {
             description: String::new(),
             expires: Time::from_micros(3),
             admission: AdmissionPolicy::OpenAuthenticated,
+            conference_key: Some(SealedKey(vec![1, 255])),
             locked: false,
             participants: vec![Invitee { user: user("bob"), role: Role::Attendee }],
             media: vec![McuType::Chat, McuType::AudioVideo],
@@ -263,7 +274,7 @@ mod tests {
             "notification_data":"<boat xmlns=\"urn:example:boats\">Wal &amp; Co</boat>","organizer_data":null,
             "created":1,"last_activated":null}"#,
         );
-        assert_eq!(row.details, expect);
+        assert_eq!((&row.details, row.conference_key.as_deref()), (&expect, Some(&[1, 255][..])));
         assert_eq!(row.into_record(), Ok(record));
     }
 

@@ -83,8 +83,8 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let row = ConferenceRow::from_record(record)?;
             sqlx::query(
-                "INSERT INTO conferences (organizer, id, version, expires, updated, details) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO conferences (organizer, id, version, expires, updated, details, conference_key) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(row.organizer)
             .bind(row.id)
@@ -92,6 +92,7 @@ impl Store for SqliteStore {
             .bind(row.expires)
             .bind(row.updated)
             .bind(row.details)
+            .bind(row.conference_key)
             .execute(&self.writer)
             .await
             .map_err(not_inserted)?;
@@ -116,13 +117,14 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let row = ConferenceRow::from_record(record)?;
             let saved = sqlx::query(
-                "UPDATE conferences SET version = ?, expires = ?, updated = ?, details = ? \
-                 WHERE organizer = ? AND id = ? AND version + 1 = ?",
+                "UPDATE conferences SET version = ?, expires = ?, updated = ?, details = ?, \
+                 conference_key = ? WHERE organizer = ? AND id = ? AND version + 1 = ?",
             )
             .bind(row.version)
             .bind(row.expires)
             .bind(row.updated)
             .bind(row.details)
+            .bind(row.conference_key)
             .bind(row.organizer)
             .bind(row.id)
             .bind(row.version)

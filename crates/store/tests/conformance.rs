@@ -15,7 +15,10 @@ mod sqlite_file;
 
 use std::{iter, sync::Arc};
 
-use confab_conference::record::{ConferenceRecord, Invitee};
+use confab_conference::{
+    conference_key::SealedKey,
+    record::{ConferenceRecord, Invitee},
+};
 use confab_machine::Time;
 use confab_schema::{
     conference_info::{AdmissionPolicy, Role},
@@ -93,6 +96,7 @@ fn record(organizer: &str, id: &str, expires_secs: u64) -> ConferenceRecord {
         description: "Every Thursday; bring the charts.".to_owned(),
         expires: Time::from_unix_secs(expires_secs),
         admission: AdmissionPolicy::ClosedAuthenticated,
+        conference_key: Some(SealedKey(vec![0, 1, 254, 255])),
         locked: true,
         participants: vec![
             Invitee { user: user("bob"), role: Role::Presenter },
@@ -105,6 +109,28 @@ fn record(organizer: &str, id: &str, expires_secs: u64) -> ConferenceRecord {
         updated: Time::from_micros(1_700_000_000_654_321),
         last_activated: Some(Time::from_micros(1)),
     }
+}
+
+/// Rows as a program of schema version 1 left them.
+const ROWS_OF_VERSION_1: &str = r#"
+INSERT INTO conferences (organizer, id, version, expires, updated, details) VALUES
+    ('sip:ann@example.test', 'A1B2C3D4', 7, 1900000000000000, 1700000000000000,
+     '{"subject":"Dredging","description":"","admission":"Anonymous","locked":false,"participants":[{"user":"sip:bob@example.test","role":"Attendee"}],"media":["chat"],"notification_data":null,"organizer_data":null,"created":1,"last_activated":null}');
+INSERT INTO accounts VALUES ('sip:ann@example.test', 1, '{"display_name":"Ann","secrets":[]}');"#;
+
+/// Those rows read, and take a change, in a database that was brought up to date.
+async fn rows_of_version_1_are_read(store: &dyn Store) {
+    let old = store.conference(&uri("ann", "A1B2C3D4")).await.unwrap().unwrap();
+    assert_eq!(
+        (old.version, old.subject.as_str(), old.admission),
+        (7, "Dredging", AdmissionPolicy::Anonymous)
+    );
+    assert_eq!((old.expires, &old.conference_key), (Time::from_unix_secs(1_900_000_000), &None));
+    assert_eq!(old.participants, [Invitee { user: user("bob"), role: Role::Attendee }]);
+    assert_eq!(store.accounts().await.unwrap()[0].display_name, "Ann");
+    let next = ConferenceRecord { version: 8, conference_key: Some(SealedKey(vec![1])), ..old };
+    store.save_conference(&next).await.unwrap();
+    assert_eq!(store.conferences(None, 10).await.unwrap(), [next]);
 }
 
 fn account(name: &str) -> Account {
@@ -131,6 +157,7 @@ async fn a_conference_comes_back_as_it_went_in(store: Arc<dyn Store>) {
         subject: String::new(),
         description: String::new(),
         admission: AdmissionPolicy::Anonymous,
+        conference_key: None,
         locked: false,
         participants: Vec::new(),
         media: Vec::new(),
@@ -150,6 +177,7 @@ async fn a_conference_comes_back_as_it_went_in(store: Arc<dyn Store>) {
         version: 2,
         expires: Time::from_unix_secs(2_000_000_000),
         updated: Time::from_unix_secs(1_800_000_000),
+        conference_key: Some(SealedKey(vec![7; 40])),
         locked: false,
         ..full.clone()
     };

@@ -190,14 +190,19 @@ impl Focus {
         let target = UserUri::parse(&add.user.entity).map_err(|_| Reason::InvalidTargetUser)?;
         let endpoint = the_endpoint(&add.user)?;
         let oneself = target == incoming.user;
-        let right = match endpoint.joining_method {
-            Some(JoiningMethod::DialedIn) if oneself => Right::JoinMedium,
+        let role = self.roster.role(&incoming.user);
+        let permission = match endpoint.joining_method {
+            Some(JoiningMethod::DialedIn) if oneself => policy::may(role, Right::JoinMedium),
             Some(JoiningMethod::DialedIn) => return Err(Reason::InvalidTargetUser),
-            Some(JoiningMethod::DialedOut) if oneself => Right::CallOneself,
-            Some(JoiningMethod::DialedOut) => Right::CallOthers,
+            Some(JoiningMethod::DialedOut) if oneself => {
+                policy::may_call_himself(role, self.roster.identity(&incoming.user))
+            }
+            Some(JoiningMethod::DialedOut) => policy::may(role, Right::CallOthers),
             _ => return Err(Reason::InvalidJoiningMethod),
         };
-        self.allow(incoming, right)?;
+        if let Permission::Refuse(reason) = permission {
+            return Err(reason);
+        }
         let present = self.roster.role(&target);
         let admission = policy::may_be_called(&self.record, &self.policy, now, present, self.roster.len());
         if let Permission::Refuse(reason) = admission {

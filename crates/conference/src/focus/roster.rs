@@ -42,6 +42,11 @@ impl Roster {
         self.people.get(user).map_or(0, |person| person.joins.len())
     }
 
+    /// How somebody who has joined the Focus has proved who he is.
+    pub(super) fn identity(&self, user: &UserUri) -> Option<Identity> {
+        self.people.get(user)?.identity
+    }
+
     /// Whether somebody who has signed in has joined the Focus and is still there.
     pub(super) fn has_authenticated(&self) -> bool {
         let signed_in = |person: &Participant| person.identity == Some(Identity::Enterprise);

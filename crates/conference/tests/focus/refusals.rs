@@ -100,13 +100,16 @@ fn admissions() {
         stage.ask_to_join(join, who, identity, add_user(who, None, "{1}", None));
         assert_eq!(join_refused(&stage.look(), join), expect, "{who} {identity:?} {admission:?} {locked}");
     };
-    use AdmissionPolicy::{ClosedAuthenticated as Closed, OpenAuthenticated as Open};
+    use AdmissionPolicy::{Anonymous as Key, ClosedAuthenticated as Closed, OpenAuthenticated as Open};
     use Identity::{Anonymous, Enterprise};
     let (later, past) = (Time::from_unix_secs(2_000_000), Time::from_unix_secs(1_000_000));
     check("eve", Enterprise, Open, false, later, None);
     check("eve", Enterprise, Open, false, past, Some(Reason::NoSuchConference));
     check("ann", Enterprise, Open, false, past, Some(Reason::NoSuchConference));
     check("eve", Anonymous, Open, false, later, Some(Reason::AnonymousNotAllowed));
+    check("eve", Anonymous, Key, false, later, None);
+    check("eve", Anonymous, Key, true, later, Some(Reason::Locked));
+    check("eve", Anonymous, Key, false, past, Some(Reason::NoSuchConference));
     check("eve", Enterprise, Closed, false, later, Some(Reason::NotInvited));
     check("bob", Enterprise, Closed, false, later, None);
     check("bob", Enterprise, Open, true, later, Some(Reason::Locked));
@@ -275,6 +278,10 @@ fn wires() {
         (Reason::InvalidJoiningMethod,    400, Some(3018), "requestMalformed"),
         (Reason::NotInvited,              403, Some(3014), "unauthorized"),
         (Reason::AnonymousNotAllowed,     403, Some(3014), "unauthorized"),
+        (Reason::AnonymousElsewhere,      403, Some(3020), "unauthorized"),
+        (Reason::AnonymousNoConference,   403, Some(3021), "unauthorized"),
+        (Reason::AnonymousTwice,          403, Some(3014), "unauthorized"),
+        (Reason::TooManyKeys,             403, Some(3014), "unauthorized"),
         (Reason::Locked,                  403, Some(3014), "unauthorized"),
         (Reason::Full,                    403, Some(3014), "unauthorized"),
         (Reason::NotPresenter,            403, Some(3014), "unauthorized"),

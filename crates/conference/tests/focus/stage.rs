@@ -300,6 +300,7 @@ fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: 10,
         max_conferences_per_organizer: 10,
+        allow_anonymous: true,
         media: vec![McuType::Chat],
         default_lifetime_s: 3600,
         empty_limit_s: 600,
@@ -316,6 +317,7 @@ fn record() -> ConferenceRecord {
         description: "What to do".into(),
         expires: Time::from_unix_secs(2_000_000),
         admission: AdmissionPolicy::OpenAuthenticated,
+        conference_key: None,
         locked: false,
         participants: vec![listed("bob", Role::Attendee), listed("pat", Role::Presenter)],
         media: vec![McuType::Chat],

@@ -197,6 +197,7 @@ fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: usize::MAX,
         max_conferences_per_organizer: 10,
+        allow_anonymous: false,
         media: vec![McuType::Chat],
         default_lifetime_s: 3600,
         empty_limit_s: 600,
@@ -212,6 +213,7 @@ fn record(uri: ConferenceUri) -> ConferenceRecord {
         description: String::new(),
         expires: Time::from_unix_secs(2_000_000_000),
         admission: AdmissionPolicy::OpenAuthenticated,
+        conference_key: None,
         locked: false,
         participants: Vec::new(),
         media: vec![McuType::Chat],

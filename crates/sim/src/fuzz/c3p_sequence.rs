@@ -77,6 +77,7 @@ impl Stage {
             description: String::new(),
             expires: START + Duration::from_secs(24 * 3600),
             admission: AdmissionPolicy::OpenAuthenticated,
+            conference_key: None,
             locked: false,
             participants: vec![invitee],
             media: vec![McuType::Chat],
@@ -89,6 +90,7 @@ impl Stage {
         let policy = MeetingPolicy {
             max_participants: MOST,
             max_conferences_per_organizer: 1,
+            allow_anonymous: true,
             media: vec![McuType::Chat],
             default_lifetime_s: 3600,
             empty_limit_s: 600,

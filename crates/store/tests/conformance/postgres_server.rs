@@ -14,7 +14,10 @@ use confab_machine::Time;
 use confab_schema::xml::{Element, MAX_DOCUMENT};
 use confab_store::{OpenError, PostgresAddress, PostgresStore, Store, StoreError};
 
-use super::{RIVALS, account, cluster::Cluster, compete, create, record, rivals, uri};
+use super::{
+    RIVALS, ROWS_OF_VERSION_1, account, cluster::Cluster, compete, create, record, rivals,
+    rows_of_version_1_are_read, uri,
+};
 
 /// One server for all tests of this process. Its keeper ends it.
 static CLUSTER: LazyLock<Option<Cluster>> = LazyLock::new(|| Cluster::of("the PostgreSQL store"));
@@ -63,7 +66,21 @@ async fn a_reopened_database_holds_what_was_written() {
     assert_eq!(store.conferences(None, 10).await.unwrap(), std::slice::from_ref(&kept));
     assert_eq!(store.accounts().await.unwrap(), [account("ann")]);
     store.save_conference(&ConferenceRecord { version: 2, ..kept }).await.unwrap();
-    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|1");
+    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|2");
+}
+
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_up_to_date_with_its_records() {
+    let Some(database) = Database::new() else { return };
+    let tables = include_str!("../../migrations/postgres/0001_conferences_and_accounts.sql");
+    database.sql(&format!(
+        "CREATE SCHEMA confab; SET search_path = confab; {tables} {ROWS_OF_VERSION_1} \
+         CREATE TABLE marker (application BIGINT NOT NULL, version BIGINT NOT NULL); \
+         INSERT INTO marker VALUES (1129270854, 1)"
+    ));
+    rows_of_version_1_are_read(&database.open().await).await;
+    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|2");
+    assert_eq!(database.open().await.conferences(None, 10).await.unwrap()[0].version, 8, "once is enough");
 }
 
 #[tokio::test]

@@ -16,7 +16,9 @@ use confab_schema::xml::{Element, MAX_DOCUMENT};
 use confab_store::{OpenError, SqliteStore, Store, StoreError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
-use super::{RIVALS, account, compete, create, record, rivals, uri};
+use super::{
+    RIVALS, ROWS_OF_VERSION_1, account, compete, create, record, rivals, rows_of_version_1_are_read, uri,
+};
 
 /// Tells this very test program to be the child, and where to write.
 const CHILD_DATABASE: &str = "CONFAB_TEST_CHILD_DATABASE";
@@ -82,6 +84,27 @@ async fn a_newer_schema_is_refused() {
     let sentence = error.to_string();
     assert!(sentence.contains("was written by a newer Confab: it has schema version 999"), "{sentence}");
     assert!(sentence.starts_with(path.to_str().unwrap()), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_brought_up_to_date_with_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("confab.db");
+    execute(&path, include_str!("../../migrations/sqlite/0001_conferences_and_accounts.sql")).await;
+    execute(&path, "PRAGMA application_id = 1129270854; PRAGMA user_version = 1").await;
+    execute(&path, ROWS_OF_VERSION_1).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    rows_of_version_1_are_read(&store).await;
+    drop(store);
+    // A program that knows version 1 alone must refuse it from now on: it would lose the keys.
+    let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let (version,): (i64,) = sqlx::query_as("SELECT user_version FROM pragma_user_version")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(version, 2);
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.conferences(None, 10).await.unwrap()[0].version, 8, "once is enough");
 }
 
 #[tokio::test]
