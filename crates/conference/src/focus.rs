@@ -165,6 +165,8 @@ pub enum Event {
     },
     /// A [`Action::Save`] failed; what followed it was not done.
     StoreFailed,
+    /// A [`Action::Save`] failed because the record was deleted; what followed it was not done.
+    RecordGone,
     /// The database has another version of the record than the Focus: its organizer changed it, or
     /// it was changed while a [`Action::Save`] was under way, which is in it then.
     RecordChanged {
@@ -425,7 +427,8 @@ impl Machine for Focus {
             }
             Event::McuLost { media } => self.mcu_lost(now, media, out),
             Event::McuNotified { media, document } => self.mcu_notified(now, media, *document, out),
-            Event::StoreFailed => self.store_failed(out),
+            Event::StoreFailed => self.save_failed(Reason::StoreUnavailable, out),
+            Event::RecordGone => self.record_gone(now, out),
             Event::RecordChanged { record } => self.record_changed(now, *record, out),
             Event::EndRequested => self.end(now, Ending::ConferenceEnded, out),
         }

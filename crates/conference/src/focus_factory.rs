@@ -62,7 +62,7 @@ pub enum Write {
     Create(Box<ConferenceRecord>),
     /// Replace the record by this next version, and tell the Focus if the conference is active.
     Modify(Box<ConferenceRecord>),
-    /// Delete the record of this conference, after the meeting under it is ended.
+    /// Delete the record of this conference, then end the meeting under it.
     Delete(ConferenceUri),
 }
 

@@ -209,7 +209,7 @@ async fn show(server: &Server, id: &str) -> (StatusCode, String) {
 
 async fn end(server: &Server, id: &str) -> (StatusCode, String) {
     match find(server, id).await {
-        Ok(record) if server.directory.end(&record.uri) => {
+        Ok(record) if server.directory.end(&record.uri).await => {
             (StatusCode::OK, "The meeting was ended. Its record stays until it expires.\n".into())
         }
         Ok(_) => (StatusCode::CONFLICT, "The conference is not active, so there is nothing to end.\n".into()),

@@ -149,13 +149,17 @@ impl FocusFactoryHost {
             }
             Write::Delete(conference) => {
                 self.note(wanted, 2, Component::FocusFactory, Component::Store, "delete".into());
-                self.directory.end(conference);
                 self.store.delete_conference(conference).await
             }
         };
-        if let (Ok(()), Write::Modify(record)) = (&written, &write) {
-            // In this order the Focus has the new record before anybody hears that there is one.
-            self.directory.record_changed(record).await;
+        // The Focus hears of it before anybody else does. A meeting is ended only when its record is
+        // gone, or who joins in between would begin another.
+        match (&written, &write) {
+            (Ok(()), Write::Modify(record)) => self.directory.record_changed(record).await,
+            (Ok(()) | Err(StoreError::NotFound), Write::Delete(conference)) => {
+                self.directory.end(conference).await;
+            }
+            _ => {}
         }
         match written {
             Ok(()) => response,

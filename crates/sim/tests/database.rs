@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use confab_client::{Command, Ending, Outcome, Undertaking};
 use confab_conference::record::ConferenceRecord;
 use confab_schema::uri::ConferenceUri;
 use confab_server::sweeper::Sweeper;
@@ -49,4 +50,43 @@ async fn a_sweep_goes_on_after_what_cannot_be_deleted() {
     store.faults().stuck.clear();
     assert_eq!(sweeper.sweep(later).await, Ok(2));
     assert_eq!(record(&deployment, &first).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_meeting_goes_on_from_a_record_that_was_deleted_while_somebody_joined() {
+    let (store, deployment, mut vivian) = open().await;
+    let mut amy = deployment.sign_on("amy").await;
+    let conference = vivian.schedules("The harbour", vec![]).await;
+    vivian.joins(&conference).await;
+    store.faults().deleting = Duration::from_secs(2);
+    vivian.wants(Command::DeleteConference { conference: conference.clone() }).await;
+    // The record is still there; the meeting is not ended before it is gone.
+    vivian.waits(Duration::from_secs(1)).await;
+    amy.joins(&conference).await;
+    assert!(record(&deployment, &conference).await.is_some());
+    // The record is gone, and the organizer has not heard so.
+    vivian.waits(Duration::from_secs(2)).await;
+    assert_eq!(record(&deployment, &conference).await, None);
+    let mut hao = deployment.sign_on("hao").await;
+    hao.joins(&conference).await;
+    for person in [&mut vivian, &mut amy, &mut hao] {
+        assert_eq!(person.is_out().await, Ending::ConferenceEnded);
+    }
+    vivian.waits(Duration::from_secs(5)).await;
+    assert!(!deployment.server.directory.is_active(&conference));
+    amy.wants(Command::Join { conference }).await;
+    assert_eq!(amy.is_refused(Undertaking::Join).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_without_a_record_is_answered_and_ends_the_meeting() {
+    let (_, deployment, mut vivian) = open().await;
+    let conference = vivian.schedules("The harbour", vec![]).await;
+    vivian.joins(&conference).await;
+    deployment.server.store.delete_conference(&conference).await.expect("it is there");
+    let Outcome::Refused(refusal) = vivian.commands(Command::Lock { locked: true }).await else {
+        panic!("there is nothing to lock")
+    };
+    assert_eq!(refusal.token.as_deref(), Some("conferenceDoesntExist"));
+    assert_eq!(vivian.is_out().await, Ending::ConferenceEnded);
 }

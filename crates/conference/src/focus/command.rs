@@ -335,15 +335,15 @@ impl Focus {
         out.push(Action::Save { record: Box::new(self.record.clone()), change });
     }
 
-    /// The database refused the change: it is undone and its author told.
-    pub(super) fn store_failed(&mut self, out: &mut Vec<Action>) {
+    /// The database refused the change: it is undone and its author told why.
+    pub(super) fn save_failed(&mut self, reason: Reason, out: &mut Vec<Action>) {
         let Some(unsaved) = self.unsaved.take() else { return };
         self.record = unsaved.previous;
         if let Some(command) = unsaved.command
             && let Some(pending) = self.commands.0.remove(&command)
         {
             self.mcus.forget(pending.waits);
-            let response = failed(pending.response, Reason::StoreUnavailable.c3p_token());
+            let response = failed(pending.response, reason.c3p_token());
             out.push(Action::FinishCommand { command, join: pending.join, response });
         }
     }

@@ -103,6 +103,13 @@ impl Focus {
         }
     }
 
+    /// The record was deleted under the meeting, which has nothing to go by any more. Whose change it
+    /// was that found no record is answered first, for the end takes it as saved.
+    pub(super) fn record_gone(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.save_failed(Reason::NoSuchConference, out);
+        self.end(now, Ending::ConferenceEnded, out);
+    }
+
     /// Ends the meeting for everybody, leaving nothing unanswered. The record stays until it is
     /// deleted.
     pub(super) fn end(&mut self, now: Time, ending: Ending, out: &mut Vec<Action>) {

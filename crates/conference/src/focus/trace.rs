@@ -69,6 +69,7 @@ impl Traced for Event {
                 FlowNote::new(4, Store, Focus, format!("the record is v{}", record.version))
             }
             Event::EndRequested => FlowNote::new(7, Store, Focus, "end the meeting"),
+            Event::RecordGone => FlowNote::new(4, Store, Focus, "the record was deleted"),
             Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
             Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } => return None,
         };

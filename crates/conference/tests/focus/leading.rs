@@ -263,6 +263,30 @@ fn two_commands_in_one_moment_are_two() {
 }
 
 #[test]
+fn a_meeting_whose_record_was_deleted_ends_and_owes_no_answer() {
+    let mut stage = Stage::new();
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.mcu_ready();
+    stage.settle();
+    stage.look();
+    let waiting = stage.command(ann, "ann", eject("bob"));
+    stage.look();
+    stage.database = Database::IsEmpty;
+    let command = stage.command(ann, "ann", lock(true));
+    let done = stage.look();
+    assert!(accepted(&done, command));
+    for command in [command, waiting] {
+        let answers: Vec<_> =
+            done.iter().filter_map(|action| finished(std::slice::from_ref(action), command)).collect();
+        let [answer] = &answers[..] else { panic!("one answer: {done:?}") };
+        assert_eq!(answer.failure_reason(), Some("conferenceDoesntExist"));
+    }
+    assert_eq!(ended(&done, ann), Some(Ending::ConferenceEnded));
+    assert_eq!(ended(&done, bob), None, "he was ejected before");
+    assert_eq!(done.last(), Some(&Action::End));
+}
+
+#[test]
 fn nothing_on_time_is_lost_with_a_record_that_cannot_be_saved() {
     let mut stage = Stage::new();
     let ann = stage.join("ann");

@@ -28,6 +28,8 @@ pub const CONTROL_URL: &str = "http://immcu.inproc/LiveServer/IMMCU/1";
 pub enum Database {
     Takes,
     Fails,
+    /// The record was deleted.
+    IsEmpty,
 }
 
 pub struct Stage {
@@ -96,9 +98,11 @@ impl Stage {
         for action in out {
             action.flow_note();
             match &action {
-                Action::Save { .. } if self.database == Database::Fails => {
+                Action::Save { .. } if self.database != Database::Takes => {
                     let mut out = Vec::new();
-                    self.focus.handle(self.now, Event::StoreFailed, &mut out);
+                    let fails = self.database == Database::Fails;
+                    let event = if fails { Event::StoreFailed } else { Event::RecordGone };
+                    self.focus.handle(self.now, event, &mut out);
                     return self.perform(out);
                 }
                 Action::Save { record, .. } if record.version == self.stored.version + 1 => {

@@ -185,10 +185,12 @@ impl FocusDirectory {
         }
     }
 
-    /// Ends the meeting of `conference` if it is active; says whether it was.
-    pub fn end(&self, conference: &ConferenceUri) -> bool {
+    /// Ends the meeting of `conference` if it is active; says whether it was. It waits for a Focus
+    /// that has much to do.
+    pub async fn end(&self, conference: &ConferenceUri) -> bool {
         let entry = self.active().conferences.get(conference).map(|entry| entry.events.clone());
-        entry.is_some_and(|events| events.try_send(Event::Focus(focus::Event::EndRequested)).is_ok())
+        let Some(events) = entry else { return false };
+        events.send(Event::Focus(focus::Event::EndRequested)).await.is_ok()
     }
 
     /// Takes what MCUs post (steps 7 and 8).
@@ -394,6 +396,7 @@ impl Shell {
                 let record = Box::new(record);
                 Performed::Told(Event::Focus(focus::Event::RecordChanged { record }))
             }
+            Err(StoreError::NotFound) => Performed::Failed(Event::Focus(focus::Event::RecordGone)),
             Err(error) => {
                 warn!(conference = %self.conference, %error, "a conference record could not be saved");
                 Performed::Failed(Event::Focus(focus::Event::StoreFailed))
