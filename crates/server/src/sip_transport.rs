@@ -205,7 +205,7 @@ impl Flows {
     fn refuse(&self, flow: Flow, malformed: &Malformed) {
         debug!(flow = flow.id, %malformed, "a message could not be read");
         let Some(request) = malformed.partial() else { return };
-        if request.method == confab_sip::Method::Ack || request.headers.top_via().is_err() {
+        if request.method == confab_sip::Method::Ack || request.headers.get("Via").is_none() {
             return;
         }
         let response = Response::to(request, malformed.status()).with_header(

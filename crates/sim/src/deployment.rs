@@ -68,14 +68,21 @@ impl Deployment {
         Deployment::start_on(&config(vec![]), Box::new(ImMcu), store).await
     }
 
-    /// A Confab that challenges nobody and listens for TCP and TLS on this machine. It lives in real
-    /// time.
+    /// A Confab that challenges nobody and listens for UDP, TCP and TLS on this machine. It lives in
+    /// real time.
     pub async fn on_loopback() -> Deployment {
-        let mut config = config(vec![]);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listen = |transport| Listen { transport, address };
-        config.front_end.listen = vec![listen(ListenTransport::Tcp), listen(ListenTransport::Tls)];
+        Deployment::start(&on_loopback(vec![]), Box::new(ImMcu)).await
+    }
+
+    /// The same for the people of another domain.
+    pub async fn on_loopback_for(domain: &str) -> Deployment {
+        let config = Config { domain: domain.into(), ..on_loopback(vec![]) };
         Deployment::start(&config, Box::new(ImMcu)).await
+    }
+
+    /// A Confab that challenges nobody, for the people of another domain.
+    pub async fn open_for(domain: &str) -> Deployment {
+        Deployment::start(&Config { domain: domain.into(), ..config(vec![]) }, Box::new(ImMcu)).await
     }
 
     async fn start(config: &Config, im_mcu: Box<dyn Mcu>) -> Deployment {
@@ -166,6 +173,15 @@ fn config(auth: Vec<AuthScheme>) -> Config {
     let mut config = Config { domain: DOMAIN.into(), auth, ..Config::default() };
     config.front_end.listen = Vec::new();
     config.front_end.host = format!("sip.{DOMAIN}");
+    config
+}
+
+/// The same, on free ports of this machine.
+fn on_loopback(auth: Vec<AuthScheme>) -> Config {
+    let mut config = config(auth);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listeners = [ListenTransport::Udp, ListenTransport::Tcp, ListenTransport::Tls];
+    config.front_end.listen = listeners.map(|transport| Listen { transport, address }).into();
     config
 }
 

@@ -5,6 +5,9 @@ mod c3p_sequence;
 mod damage;
 mod documents;
 mod messages;
+mod pieces;
+mod server_bytes;
+mod users;
 
 pub use damage::Damage;
 
@@ -27,3 +30,19 @@ pub const CCCP: Target = Target { name: "cccp", run: documents::cccp };
 pub const CONFERENCE_INFO: Target = Target { name: "conference_info", run: documents::conference_info };
 /// Any sequence of what can happen to a Focus.
 pub const C3P_SEQUENCE: Target = Target { name: "c3p_sequence", run: c3p_sequence::c3p_sequence };
+/// The framing of a stream, under a limit and a cut that the bytes choose.
+pub const FRAME: Target = Target { name: "frame", run: pieces::frame };
+/// Bodies of several parts.
+pub const MULTIPART: Target = Target { name: "multipart", run: pieces::multipart };
+/// Challenges and credentials.
+pub const DIGEST: Target = Target { name: "digest", run: pieces::digest };
+/// Every other XML document: presence, roaming data, invitations, health reports.
+pub const DOCUMENTS: Target = Target { name: "documents", run: documents::documents };
+/// Registrar and presence under any requests.
+pub const USERS: Target = Target { name: "users", run: users::users };
+/// Any bytes on a connection to a running Confab, in which two people go on talking.
+pub const SERVER_BYTES: Target = Target { name: "server_bytes", run: server_bytes::server_bytes };
+
+/// All of them.
+pub const ALL: [Target; 11] =
+    [SIP, SDP, CCCP, CONFERENCE_INFO, C3P_SEQUENCE, FRAME, MULTIPART, DIGEST, DOCUMENTS, USERS, SERVER_BYTES];

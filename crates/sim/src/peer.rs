@@ -40,6 +40,11 @@ impl Peer {
 
     /// The next message, or `None` when the server has closed the connection or is silent.
     pub async fn receive(&mut self) -> Option<Message> {
+        timeout(PATIENCE, self.receive_patiently()).await.ok()?
+    }
+
+    /// The next message, or `None` when the server has closed the connection.
+    pub async fn receive_patiently(&mut self) -> Option<Message> {
         loop {
             if let Some(frame) = self.framer.next().expect("the server writes SIP") {
                 match frame {
@@ -50,8 +55,8 @@ impl Peer {
                 }
             }
             let mut buffer = vec![0; READ_SIZE];
-            match timeout(PATIENCE, self.stream.read(&mut buffer)).await {
-                Ok(Ok(count)) if count > 0 => self.framer.push(&buffer[..count]),
+            match self.stream.read(&mut buffer).await {
+                Ok(count) if count > 0 => self.framer.push(&buffer[..count]),
                 _ => return None,
             }
         }

@@ -1,15 +1,22 @@
 //! The fuzz targets, as part of every test run: each takes its whole corpus as it is, and then
-//! twenty thousand damaged copies. A failure tells the seed and the bytes; put them into a file of
-//! the corpus, where they stay.
+//! twenty thousand damaged copies (a whole server: a thousand). A failure tells the seed and the
+//! bytes; put them into a file of the corpus, where they stay.
+//!
+//! `CONFAB_FUZZ_ROUNDS` and `CONFAB_FUZZ_SEED` choose other seeds: how many, and the first of them.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{fs, path::Path};
 
-use confab_sim::fuzz::{C3P_SEQUENCE, CCCP, CONFERENCE_INFO, Damage, SDP, SIP, Target};
+use confab_sim::fuzz::{
+    ALL, C3P_SEQUENCE, CCCP, CONFERENCE_INFO, DIGEST, DOCUMENTS, Damage, FRAME, MULTIPART, SDP, SERVER_BYTES,
+    SIP, Target, USERS,
+};
 
 /// Damaged copies per target.
 const ROUNDS: u64 = 20_000;
+/// Damaged copies for a target that runs a whole server.
+const SERVER_ROUNDS: u64 = 1_000;
 
 /// Says what it was when a target panics.
 struct Told<'a> {
@@ -50,39 +57,54 @@ fn corpus(target: Target, samples: &[&str]) -> Vec<(String, Vec<u8>)> {
     corpus
 }
 
-fn fuzz(target: Target, samples: &[&str]) {
+/// What the environment says instead, if it says anything.
+fn asked(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
+}
+
+fn fuzz(target: Target, samples: &[&str], rounds: u64) {
     let corpus = corpus(target, samples);
     for (name, bytes) in &corpus {
         run(target, name.clone(), bytes);
     }
     let corpus: Vec<Vec<u8>> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
-    for seed in 0..ROUNDS {
+    let first = asked("CONFAB_FUZZ_SEED").unwrap_or_default();
+    for seed in first..first + asked("CONFAB_FUZZ_ROUNDS").unwrap_or(rounds) {
         let bytes = Damage::new(seed).of(&corpus);
         run(target, format!("seed {seed}"), &bytes);
     }
 }
 
-#[test]
-fn sip() {
-    fuzz(SIP, &["../sip/tests/samples", "../sip/tests/rfc4475"]);
+/// A test for each target: its name, and where samples for it lie beside its own corpus.
+macro_rules! targets {
+    ($($name:ident: $target:ident, $samples:expr, $rounds:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            assert_eq!(stringify!($name), $target.name);
+            fuzz($target, &$samples, $rounds);
+        })*
+
+        #[test]
+        fn each_target_has_a_test() {
+            let mut tested = [$(stringify!($name)),*];
+            let mut all = ALL.map(|target| target.name);
+            tested.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(tested, all);
+        }
+    };
 }
 
-#[test]
-fn sdp() {
-    fuzz(SDP, &[]);
-}
-
-#[test]
-fn cccp() {
-    fuzz(CCCP, &["../schema/samples"]);
-}
-
-#[test]
-fn conference_info() {
-    fuzz(CONFERENCE_INFO, &["../schema/samples"]);
-}
-
-#[test]
-fn c3p_sequence() {
-    fuzz(C3P_SEQUENCE, &[]);
+targets! {
+    sip: SIP, ["../sip/tests/samples", "../sip/tests/rfc4475"], ROUNDS;
+    sdp: SDP, [], ROUNDS;
+    cccp: CCCP, ["../schema/samples"], ROUNDS;
+    conference_info: CONFERENCE_INFO, ["../schema/samples"], ROUNDS;
+    c3p_sequence: C3P_SEQUENCE, [], ROUNDS;
+    frame: FRAME, [], ROUNDS;
+    multipart: MULTIPART, [], ROUNDS;
+    digest: DIGEST, [], ROUNDS;
+    documents: DOCUMENTS, ["../schema/samples"], ROUNDS;
+    users: USERS, [], ROUNDS;
+    server_bytes: SERVER_BYTES, ["corpus/sip", "../sip/tests/samples", "../sip/tests/rfc4475"], SERVER_ROUNDS;
 }

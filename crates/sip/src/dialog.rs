@@ -196,7 +196,7 @@ impl Dialog {
 
     fn retarget(&mut self, headers: &Headers) -> Result<(), Malformed> {
         if let Some(contact) = headers.contacts()?.first() {
-            self.target = detached(contact)?.uri;
+            self.target = place(contact)?;
         }
         Ok(())
     }
@@ -207,8 +207,7 @@ impl Dialog {
         if routes.first().is_some_and(|first| !first.uri.has_param("lr")) {
             // A strict router wants to be the Request-URI, and the target at the end.
             routes.push(NameAddr::new(uri));
-            uri = routes.remove(0).uri;
-            uri.headers = None;
+            uri = Uri { headers: None, ..routes.remove(0).uri };
         }
         let mut request = Request::new(method.clone(), uri)
             .with_header("From", self.local.to_string())
@@ -239,7 +238,13 @@ fn refreshes_target(method: &Method) -> bool {
 fn target(headers: &Headers) -> Result<Uri, Malformed> {
     let contacts = headers.contacts()?;
     let first = contacts.first().ok_or_else(|| Malformed::new("Contact", "is missing"))?;
-    Ok(detached(first)?.uri)
+    place(first)
+}
+
+/// The URI by which the other end is reached. Headers, which a Contact may have, are none of a
+/// Request-URI (RFC 3261 §19.1.1).
+fn place(contact: &NameAddr) -> Result<Uri, Malformed> {
+    Ok(Uri { headers: None, ..detached(contact)?.uri })
 }
 
 fn routes(headers: &Headers) -> Result<Vec<NameAddr>, Malformed> {

@@ -140,7 +140,9 @@ impl FrontEnd {
             let sentence = "Nobody is signed in under this address.";
             return self.refuse(now, &arrival.key, &arrival.request, 480, sentence, out);
         }
-        let hops = targets.into_iter().map(|binding| (Some(binding.contact), binding.flow)).collect();
+        // Headers, which a Contact may have, are none of a Request-URI (RFC 3261 §19.1.1).
+        let place = |binding: &Binding| Uri { headers: None, ..binding.contact.clone() };
+        let hops = targets.into_iter().map(|binding| (Some(place(&binding)), binding.flow)).collect();
         self.forward(now, arrival, None, hops, out);
     }
 

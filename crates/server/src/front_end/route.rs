@@ -17,6 +17,10 @@ const KNOWN_EXTENSIONS: [&str; 6] =
 /// What this server takes, for itself or to pass it on.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, \
      BENOTIFY, UPDATE, REFER";
+/// What is taken for an MCU.
+const MCU_ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE";
+/// What the server takes for itself.
+const OWN_ALLOW: &str = "OPTIONS, REGISTER";
 /// Conferences of one connection that hear of its end at once.
 const CONFERENCES_PER_FLOW: usize = 256;
 
@@ -34,15 +38,20 @@ impl FrontEnd {
             let sentence = malformed.to_string().replace(['"', '\\'], "'");
             return Err(crate::refusal::plain(request, malformed.status(), name, &sentence));
         }
+        if matches!(request.uri.scheme, Scheme::Other(_)) {
+            let sentence = "This server reaches SIP addresses and telephone numbers only.";
+            return Err(crate::refusal::plain(request, 416, name, sentence));
+        }
         if headers.max_forwards().is_ok_and(|hops| hops == Some(0)) {
             return Err(Response::to(request, 483));
         }
         Ok(())
     }
 
-    /// The refusal of what requires an extension of us that we do not know (RFC 3261 §8.2.2.3).
-    fn unsupported(&self, request: &Request) -> Option<Response> {
-        let required = ["Require", "Proxy-Require"].iter().flat_map(|header| request.headers.list(header));
+    /// The refusal of what requires an extension of us that we do not know, under one of these
+    /// headers (RFC 3261 §8.2.2.3, §16.3 step 5).
+    fn unsupported(&self, request: &Request, headers: &[&str]) -> Option<Response> {
+        let required = headers.iter().flat_map(|header| request.headers.list(header));
         let unknown: Vec<String> = required
             .filter(|extension| !KNOWN_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
             .map(|extension| extension.to_string())
@@ -59,9 +68,9 @@ impl FrontEnd {
         }
         let target = OpaqueTarget::parse(&request.uri.to_string());
         let users = matches!(target, OpaqueTarget::User(_) | OpaqueTarget::Other);
-        if (!users || self.serves(request))
-            && let Some(response) = self.unsupported(request)
-        {
+        let ours = !users || self.serves(request);
+        let headers: &[&str] = if ours { &["Require", "Proxy-Require"] } else { &["Proxy-Require"] };
+        if let Some(response) = self.unsupported(request, headers) {
             return self.respond(now, key, response, out);
         }
         match target {
@@ -143,8 +152,16 @@ impl FrontEnd {
     ) {
         let request = &arrival.request;
         let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
-        if request.method != Method::Invite || in_dialog {
-            return self.respond(now, &arrival.key, Response::to(request, 481), out);
+        let refusal = match request.method {
+            // What belongs to a dialog and has come here is in none.
+            _ if in_dialog => Some(Response::to(request, 481)),
+            Method::Invite => None,
+            Method::Options => Some(Response::to(request, 200).with_header("Allow", MCU_ALLOW)),
+            Method::Bye | Method::Info | Method::Message | Method::Update => Some(Response::to(request, 481)),
+            _ => Some(Response::to(request, 405).with_header("Allow", MCU_ALLOW)),
+        };
+        if let Some(response) = refusal {
+            return self.respond(now, &arrival.key, response, out);
         }
         let (conference, user, key) = (mcu.conference.clone(), sender.user, arrival.key.clone());
         self.mcu_invites.insert(key.clone(), McuInvite { user: user.clone(), mcu: mcu.clone(), arrival });
@@ -159,6 +176,10 @@ impl FrontEnd {
         let Arrival { key, request, .. } = &arrival;
         if request.method == Method::Options && self.is_this_server(&request.uri) {
             let response = Response::to(request, 200).with_header("Allow", ALLOW);
+            return self.respond(now, key, response, out);
+        }
+        if request.uri.user.is_none() && self.is_our_user(&request.uri) {
+            let response = Response::to(request, 405).with_header("Allow", OWN_ALLOW);
             return self.respond(now, key, response, out);
         }
         let targets = self.users.lookup(now, &request.uri);

@@ -1,9 +1,20 @@
 //! XML documents under any bytes: nothing panics, and what was read is printed so that it reads the
 //! same again.
 
+use bytes::Bytes;
 use confab_schema::{
+    categories::Categories,
     cccp::{Request, Response},
+    composing,
+    conf_invite::ConfInvite,
     conference_info::{ConferenceInfo, View},
+    imdn::Imdn,
+    mcu_control::Health,
+    presence::BatchSubscribe,
+    provisioning::GroupRequest,
+    publication::{Publish, SetContainerMembers, SetSubscribers},
+    roaming::RoamingList,
+    xml::{Element, Malformed},
 };
 
 /// See [`super::CCCP`].
@@ -30,4 +41,29 @@ pub fn conference_info(bytes: &[u8]) {
         // A view leaves things out, but only once.
         assert_eq!(again.to_bytes(view), printed, "what was printed is printed the same again");
     }
+}
+
+/// See [`super::DOCUMENTS`].
+pub fn documents(bytes: &[u8]) {
+    // All begin with this, and most damage ends there.
+    if Element::parse(bytes).is_err() {
+        return;
+    }
+    prints_itself(bytes, Element::parse, Element::to_bytes);
+    prints_itself(bytes, Categories::parse, Categories::to_bytes);
+    prints_itself(bytes, ConfInvite::parse, ConfInvite::to_bytes);
+    prints_itself(bytes, Imdn::parse, Imdn::to_bytes);
+    prints_itself(bytes, Health::parse, Health::to_bytes);
+    // What only clients write is only read.
+    drop((RoamingList::parse(bytes), GroupRequest::parse(bytes), BatchSubscribe::parse(bytes)));
+    drop((Publish::parse(bytes), SetContainerMembers::parse(bytes), SetSubscribers::parse(bytes)));
+    drop(composing::parse(bytes));
+}
+
+/// What was read is printed so that it prints the same again.
+fn prints_itself<T>(bytes: &[u8], parse: fn(&[u8]) -> Result<T, Malformed>, print: fn(&T) -> Bytes) {
+    let Ok(read) = parse(bytes) else { return };
+    let printed = print(&read);
+    let again = parse(&printed).expect("what was printed can be read");
+    assert_eq!(print(&again), printed, "what was printed is printed the same again");
 }
