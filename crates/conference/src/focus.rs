@@ -11,6 +11,7 @@ mod lifecycle;
 mod mcu_session;
 mod notify;
 mod roster;
+mod text;
 mod trace;
 
 use std::time::Duration;
@@ -63,7 +64,7 @@ handle_types! {
 }
 
 /// What happens to a Focus.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// Step 3: somebody sent INVITE with this C3P request.
     Join {
@@ -175,10 +176,12 @@ pub enum Event {
     },
     /// The organizer deleted the record, or an administrator ended the meeting.
     EndRequested,
+    /// The Focus has failed too often to go on: the meeting is ended as well as can be.
+    Broken,
 }
 
 /// What a Focus wants done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Action {
     /// Step 4: let him in; answer the INVITE with 200 and this body.
     Admit {
@@ -206,6 +209,7 @@ pub enum Action {
         /// The dialog.
         subscription: SubscriptionId,
         /// A full `application/conference-info+xml`.
+        #[serde(with = "text")]
         document: Bytes,
     },
     /// Refuse the SUBSCRIBE.
@@ -220,6 +224,7 @@ pub enum Action {
         /// The dialogs.
         subscriptions: Vec<SubscriptionId>,
         /// An `application/conference-info+xml`.
+        #[serde(with = "text")]
         document: Bytes,
         /// Its version.
         version: u32,
@@ -310,7 +315,7 @@ pub enum Action {
 }
 
 /// Why the Focus ends somebody's dialog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// A leader ejected the person.
     Ejected,
@@ -324,6 +329,8 @@ pub enum Ending {
     Expired,
     /// The same endpoint joined anew; this dialog is its old one.
     Replaced,
+    /// The server made mistakes that it could not mend.
+    Broken,
 }
 
 impl Ending {
@@ -338,12 +345,15 @@ impl Ending {
             }
             Ending::Expired => "The conference has expired. Ask its organizer to prolong it.",
             Ending::Replaced => "This endpoint joined the conference again.",
+            Ending::Broken => {
+                "The meeting was closed, because the server made a mistake. Join again to go on."
+            }
         }
     }
 }
 
 /// The Focus of one active conference.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Focus {
     record: ConferenceRecord,
     /// The media of this meeting: if the record's are changed, the next meeting has them.
@@ -431,6 +441,7 @@ impl Machine for Focus {
             Event::RecordGone => self.record_gone(now, out),
             Event::RecordChanged { record } => self.record_changed(now, *record, out),
             Event::EndRequested => self.end(now, Ending::ConferenceEnded, out),
+            Event::Broken => self.end(now, Ending::Broken, out),
         }
         self.live_on(now, out);
     }

@@ -82,6 +82,7 @@ async fn answer(behind: Behind, request: Request<Incoming>) -> Result<Response<F
 async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (StatusCode, String) {
     match (method, path) {
         (&Method::GET, ["flow", id]) => flow(&server.flows, id),
+        (&Method::GET, ["flow", id, "saved"]) => saved_flow(server, id).await,
         (&Method::GET, ["conferences"]) => list(server).await,
         (&Method::GET, ["conferences", id]) => show(server, id).await,
         (&Method::POST, ["conferences", id, "end"]) => end(server, id).await,
@@ -121,6 +122,22 @@ fn flow(flows: &FlowLog, id: &str) -> (StatusCode, String) {
                  started. `confab conference list` shows the IDs.\n"
             ),
         ),
+    }
+}
+
+/// What the Focus of a conference has heard of late, without anything personal.
+async fn saved_flow(server: &Server, id: &str) -> (StatusCode, String) {
+    let record = match find(server, id).await {
+        Ok(record) => record,
+        Err(answer) => return answer,
+    };
+    let Some(flow) = server.directory.save_flow(&record.uri).await else {
+        let sentence = "The conference is not active, so there is nothing to save.\n";
+        return (StatusCode::CONFLICT, sentence.into());
+    };
+    match flow.anonymous().and_then(|flow| flow.to_json()) {
+        Ok(json) => (StatusCode::OK, json),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("The flow cannot be saved: {error:#}\n")),
     }
 }
 

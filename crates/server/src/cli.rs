@@ -7,7 +7,7 @@ pub mod drain;
 pub mod try_out;
 pub mod user;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs::File, io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 use hyper::Method;
@@ -158,10 +158,18 @@ pub fn check(place: &Place, print: bool) -> anyhow::Result<()> {
 /// `confab flow`
 ///
 /// # Errors
-/// If no server runs, or it knows no such conference.
-pub async fn flow(place: &Place, id: &str) -> anyhow::Result<()> {
-    let text =
-        admin::ask(&place.config()?.data, Method::GET, &format!("/flow/{}", conference_id(id)?)).await?;
-    print!("{text}");
+/// If no server runs, or it knows no such conference, or the file to save to exists.
+pub async fn flow(place: &Place, id: &str, save: Option<&PathBuf>) -> anyhow::Result<()> {
+    let id = conference_id(id)?;
+    let ask = async |path: String| admin::ask(&place.config()?.data, Method::GET, &path).await;
+    let Some(file) = save else {
+        print!("{}", ask(format!("/flow/{id}")).await?);
+        return Ok(());
+    };
+    let unwritable = || format!("{} cannot be written", file.display());
+    let flow = ask(format!("/flow/{id}/saved")).await?;
+    let mut created = File::create_new(file).with_context(unwritable)?;
+    created.write_all(flow.as_bytes()).with_context(unwritable)?;
+    println!("The flow is in {}. Names, phone numbers and secrets are placeholders.", file.display());
     Ok(())
 }

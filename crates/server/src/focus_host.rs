@@ -9,6 +9,9 @@ mod directory;
 mod drain;
 mod info;
 mod join;
+mod journal;
+mod pairs;
+mod saved_flow;
 mod subscribe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,18 +24,21 @@ use confab_conference::{
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
+use serde::{Deserialize, Serialize};
 
 use by_flow::ByFlow;
 pub use directory::{FocusDirectory, FocusServices};
 use drain::Drain;
 use info::Command;
 use join::Joined;
+pub use journal::{Journaled, MakeHost, Restorable};
+pub use saved_flow::SavedFlow;
 use subscribe::Subscribed;
 
 use crate::refusal;
 
 /// Who sent a request, as the front end vouches for him.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sender {
     /// His address.
     pub user: UserUri,
@@ -43,7 +49,7 @@ pub struct Sender {
 }
 
 /// What the host of a Focus hears.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A request to the conference's URI.
     Request {
@@ -89,6 +95,11 @@ pub enum Event {
     },
     /// Something that only the Focus itself is concerned with: the control link, the database.
     Focus(focus::Event),
+    /// Somebody wants to save what the Focus has heard of late.
+    FlowWanted {
+        /// By what he is found.
+        number: u64,
+    },
 }
 
 /// What the host of a Focus wants done.
@@ -135,6 +146,13 @@ pub enum Action {
     Focus(focus::Action),
     /// This came for the next meeting, when this one was already over.
     Late(Box<Event>),
+    /// Give him what the Focus has heard of late.
+    GiveFlow {
+        /// By what he is found.
+        number: u64,
+        /// The flow.
+        flow: Box<SavedFlow>,
+    },
     /// A line of the flow trace.
     Note(FlowNote),
 }
@@ -167,7 +185,7 @@ impl Traced for Action {
 }
 
 /// What a request of ours was for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Sent {
     Info(JoinId),
     Refresh(JoinId),
@@ -175,16 +193,21 @@ enum Sent {
     Bye,
 }
 
-/// One conference's Focus with its SIP dialogs.
+/// One conference's Focus with its SIP dialogs. It is a value: written down and read again it goes on
+/// as it would have, once it is seeded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FocusHost {
     contact: NameAddr,
     focus: Focus,
+    #[serde(skip)]
     entropy: Entropy,
     /// What error responses name as their source.
     source: String,
     joins: BTreeMap<JoinId, Joined>,
+    #[serde(with = "pairs")]
     join_of: BTreeMap<DialogId, JoinId>,
     subscriptions: BTreeMap<SubscriptionId, Subscribed>,
+    #[serde(with = "pairs")]
     subscription_of: BTreeMap<DialogId, SubscriptionId>,
     joins_by_flow: ByFlow<JoinId>,
     subscriptions_by_flow: ByFlow<SubscriptionId>,
@@ -196,6 +219,9 @@ pub struct FocusHost {
     sent: BTreeMap<u64, Sent>,
     last_id: u64,
     drain: Option<Drain>,
+    /// What the Focus has heard, if that is to be written down.
+    #[serde(skip)]
+    heard: Option<Vec<(Time, Option<focus::Event>)>>,
 }
 
 impl FocusHost {
@@ -219,7 +245,36 @@ impl FocusHost {
             sent: BTreeMap::new(),
             last_id: 0,
             drain: None,
+            heard: None,
         }
+    }
+
+    /// Seeds a host that was restored from a snapshot, which never holds entropy.
+    pub fn seed(&mut self, mut entropy: Entropy) {
+        self.focus.seed(entropy.fork());
+        self.entropy = entropy;
+    }
+
+    /// The Focus, without its dialogs.
+    pub fn focus(&self) -> &Focus {
+        &self.focus
+    }
+
+    fn conference(&self) -> &ConferenceUri {
+        &self.focus.record().uri
+    }
+
+    fn dialog_count(&self) -> usize {
+        self.joins.len() + self.subscriptions.len()
+    }
+
+    /// From now on each event of the Focus is kept.
+    fn write_down_what_the_focus_hears(&mut self) {
+        self.heard = Some(Vec::new());
+    }
+
+    fn what_the_focus_heard(self) -> Vec<(Time, Option<focus::Event>)> {
+        self.heard.unwrap_or_default()
     }
 
     fn next_id(&mut self) -> u64 {
@@ -282,6 +337,9 @@ impl FocusHost {
     /// Lets the Focus hear something and does what it wants, noting both in the trace.
     fn tell(&mut self, now: Time, event: focus::Event, out: &mut Vec<Action>) {
         out.extend(event.flow_note().map(Action::Note));
+        if let Some(heard) = &mut self.heard {
+            heard.push((now, Some(event.clone())));
+        }
         let mut wishes = Vec::new();
         self.focus.handle(now, event, &mut wishes);
         self.grant(now, wishes, out);
@@ -398,6 +456,8 @@ impl Machine for FocusHost {
             Event::NoResponse { id } => self.answered(now, id, 408, out),
             Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
             Event::Focus(event) => self.tell(now, event, out),
+            // Only who keeps a journal can say.
+            Event::FlowWanted { .. } => {}
         }
         self.finish_draining(now, out);
     }
@@ -418,6 +478,9 @@ impl Machine for FocusHost {
         }
         self.keep_up(now, out);
         if self.focus.deadline().is_some_and(|at| at <= now) {
+            if let Some(heard) = &mut self.heard {
+                heard.push((now, None));
+            }
             let mut wishes = Vec::new();
             self.focus.handle_timeout(now, &mut wishes);
             self.grant(now, wishes, out);

@@ -40,6 +40,10 @@ enum Command {
         place: cli::Place,
         /// The conference's ID, or its beginning.
         id: String,
+        /// Save instead what its Focus heard of late, as a file that can be replayed; personal data
+        /// become placeholders.
+        #[arg(long, value_name = "FILE")]
+        save: Option<std::path::PathBuf>,
     },
     /// Issue a certificate for the role that another machine shall play.
     Cert(cli::cert::Arguments),
@@ -59,7 +63,7 @@ async fn main() -> ExitCode {
         Command::Check { place, print } => cli::check(&place, print),
         Command::User(command) => cli::user::run(&command).await,
         Command::Conference(command) => cli::conference::run(&command).await,
-        Command::Flow { place, id } => cli::flow(&place, &id).await,
+        Command::Flow { place, id, save } => cli::flow(&place, &id, save.as_ref()).await,
         Command::Cert(arguments) => cli::cert::run(&arguments),
         Command::Drain(arguments) => cli::drain::run(&arguments).await,
         Command::Call(arguments) => cli::call::run(&arguments).await,

@@ -31,7 +31,7 @@ use crate::{
     drive::drive,
     flow_log::FlowLog,
     focus_factory_host::FocusFactoryHost,
-    focus_host::{FocusDirectory, FocusServices},
+    focus_host::{FocusDirectory, FocusServices, MakeHost},
     front_end::{self, Addresses, FrontEnd, FrontEndSetup},
     inproc::InprocNetwork,
     mcu_factory_host::McuFactoryHost,
@@ -86,10 +86,30 @@ pub struct Resources {
 /// # Errors
 /// Sentences that say which listener or file is at fault.
 pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow::Result<Server> {
-    start_with(config, data, resources, Box::new(ImMcu)).await
+    start_with(config, data, resources, Parts::default()).await
 }
 
-/// Starts everything, with another MCU for IM than ours.
+/// Parts of a server that can be replaced by others; the simulation does so.
+pub struct Parts {
+    /// The MCU for IM.
+    pub im_mcu: Box<dyn Mcu>,
+    /// What runs as the Focus of each conference.
+    pub make_host: MakeHost,
+    /// What lies between those in this process.
+    pub network: InprocNetwork,
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts {
+            im_mcu: Box::new(ImMcu),
+            make_host: Arc::new(|host| Box::new(host)),
+            network: InprocNetwork::default(),
+        }
+    }
+}
+
+/// Starts everything, made of these parts.
 ///
 /// # Errors
 /// As [`start`].
@@ -97,11 +117,11 @@ pub async fn start_with(
     config: &Config,
     data: &Path,
     resources: Resources,
-    im_mcu: Box<dyn Mcu>,
+    parts: Parts,
 ) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
+    let Parts { im_mcu, make_host, network } = parts;
     let flows = FlowLog::default();
-    let network = InprocNetwork::default();
     let (elsewhere, control) = control_of(config, data, &network).await?;
     let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
     let policy = policy(config);
@@ -124,6 +144,7 @@ pub async fn start_with(
         clock,
         flows: flows.clone(),
         front_end: front_end.clone(),
+        make_host,
     });
     start_focuses(&network, &directory);
     let focus_factory = FocusFactoryHost {

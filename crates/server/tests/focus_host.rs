@@ -11,5 +11,7 @@ mod ending;
 mod hall;
 #[path = "focus_host/joining.rs"]
 mod joining;
+#[path = "focus_host/restoring.rs"]
+mod restoring;
 #[path = "focus_host/watching.rs"]
 mod watching;

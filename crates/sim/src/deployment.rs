@@ -8,13 +8,13 @@ use std::{
 
 use confab_client::Secret;
 use confab_machine::{FlowRecord, Time};
-use confab_mcu::{ImMcu, Mcu};
+use confab_mcu::Mcu;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_server::{
     client_host::{RunningClient, ServerAddress},
     clock::Clock,
     config::{AuthScheme, ConferencesConfig, Config, Listen, ListenTransport},
-    roles::{self, Resources, Server},
+    roles::{self, Parts, Resources, Server},
     sip_transport::connector_for,
     vault::Vault,
 };
@@ -45,55 +45,60 @@ pub struct Deployment {
 impl Deployment {
     /// A Confab that challenges nobody.
     pub async fn open() -> Deployment {
-        Deployment::start(&config(vec![]), Box::new(ImMcu)).await
+        Deployment::start(&config(vec![]), Parts::default()).await
     }
 
     /// A Confab that challenges everybody by Digest.
     pub async fn closed() -> Deployment {
-        Deployment::start(&config(vec![AuthScheme::Digest]), Box::new(ImMcu)).await
+        Deployment::start(&config(vec![AuthScheme::Digest]), Parts::default()).await
     }
 
     /// A Confab that challenges nobody, with another MCU for IM.
     pub async fn with_im_mcu(im_mcu: Box<dyn Mcu>) -> Deployment {
-        Deployment::start(&config(vec![]), im_mcu).await
+        Deployment::of(Parts { im_mcu, ..Parts::default() }).await
+    }
+
+    /// A Confab that challenges nobody, made of these parts.
+    pub async fn of(parts: Parts) -> Deployment {
+        Deployment::start(&config(vec![]), parts).await
     }
 
     /// A Confab that challenges nobody, with other limits for its conferences.
     pub async fn with_conferences(conferences: ConferencesConfig) -> Deployment {
-        Deployment::start(&Config { conferences, ..config(vec![]) }, Box::new(ImMcu)).await
+        Deployment::start(&Config { conferences, ..config(vec![]) }, Parts::default()).await
     }
 
     /// A Confab that challenges nobody, with this database.
     pub async fn with_store(store: Arc<dyn Store>) -> Deployment {
-        Deployment::start_on(&config(vec![]), Box::new(ImMcu), store).await
+        Deployment::start_on(&config(vec![]), Parts::default(), store).await
     }
 
     /// A Confab that challenges nobody and listens for UDP, TCP and TLS on this machine. It lives in
     /// real time.
     pub async fn on_loopback() -> Deployment {
-        Deployment::start(&on_loopback(vec![]), Box::new(ImMcu)).await
+        Deployment::start(&on_loopback(vec![]), Parts::default()).await
     }
 
     /// The same for the people of another domain.
     pub async fn on_loopback_for(domain: &str) -> Deployment {
         let config = Config { domain: domain.into(), ..on_loopback(vec![]) };
-        Deployment::start(&config, Box::new(ImMcu)).await
+        Deployment::start(&config, Parts::default()).await
     }
 
     /// A Confab that challenges nobody, for the people of another domain.
     pub async fn open_for(domain: &str) -> Deployment {
-        Deployment::start(&Config { domain: domain.into(), ..config(vec![]) }, Box::new(ImMcu)).await
+        Deployment::start(&Config { domain: domain.into(), ..config(vec![]) }, Parts::default()).await
     }
 
-    async fn start(config: &Config, im_mcu: Box<dyn Mcu>) -> Deployment {
-        Deployment::start_on(config, im_mcu, Arc::new(MemoryStore::new())).await
+    async fn start(config: &Config, parts: Parts) -> Deployment {
+        Deployment::start_on(config, parts, Arc::new(MemoryStore::new())).await
     }
 
-    async fn start_on(config: &Config, im_mcu: Box<dyn Mcu>, store: Arc<dyn Store>) -> Deployment {
+    async fn start_on(config: &Config, parts: Parts, store: Arc<dyn Store>) -> Deployment {
         let data = tempfile::tempdir().expect("a directory for the keys can be made");
         let vault = Arc::new(Vault::open(data.path()).expect("a new key can be made"));
         let resources = Resources { store, vault: Arc::clone(&vault), clock: Clock::start_at(START) };
-        let server = roles::start_with(config, data.path(), resources, im_mcu)
+        let server = roles::start_with(config, data.path(), resources, parts)
             .await
             .expect("ports of the operating system's choice are free");
         Deployment { server, vault, _data: data }

@@ -22,10 +22,10 @@ use crate::{
 const SETTINGS_LIMIT: usize = 16 * 1024;
 
 /// The commands that wait for conferencing servers.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct PendingCommands(BTreeMap<CommandId, Pending>);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
     join: JoinId,
     /// The request IDs of the commands to MCUs that have not been answered.
@@ -35,7 +35,7 @@ struct Pending {
 }
 
 /// A change of the record that the database may still refuse.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Unsaved {
     previous: ConferenceRecord,
     /// Whose change it is, if somebody waits for it.

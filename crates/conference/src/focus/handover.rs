@@ -22,7 +22,7 @@ use crate::reason::Reason;
 const HANDOVER_LIMIT: usize = 16 * 1024;
 
 /// What successors need to know, and which media wait for one.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Handovers {
     /// Of each person on each medium, by the entity of the endpoint.
     of: BTreeMap<McuType, BTreeMap<UserUri, BTreeMap<String, String>>>,
@@ -30,7 +30,7 @@ pub(super) struct Handovers {
     moving: BTreeMap<McuType, Moving>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Moving {
     until: Time,
     /// Whether the front end has been told where the medium is now.

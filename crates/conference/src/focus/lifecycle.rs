@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What decides how long the meeting goes on.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lifetime {
     last_join: Option<Time>,
     /// Since when nobody who has signed in has been in.

@@ -25,7 +25,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(30);
 
 /// The conferencing servers of one conference.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct McuSessions {
     mcus: BTreeMap<McuType, Mcu>,
     handovers: Handovers,
@@ -35,7 +35,7 @@ pub(super) struct McuSessions {
 }
 
 /// How far one medium is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Mcu {
     Unassigned,
     Provisioning { attempts: u32 },
@@ -44,7 +44,7 @@ pub(super) enum Mcu {
 }
 
 /// An INVITE that came before its conferencing server was ready.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Waiting {
     invite: InviteId,
     user: UserUri,
@@ -53,7 +53,7 @@ struct Waiting {
 }
 
 /// A command sent to an MCU that has not answered finally.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Outstanding {
     media: McuType,
     purpose: Purpose,

@@ -26,7 +26,7 @@ use super::{Action, Focus, SubscriptionId};
 const COALESCE: Duration = Duration::from_millis(100);
 
 /// Who is told.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Subscribers {
     views: BTreeMap<SubscriptionId, (UserUri, View)>,
     of_user: BTreeMap<UserUri, BTreeSet<SubscriptionId>>,
@@ -75,7 +75,7 @@ impl Subscribers {
 }
 
 /// What subscribers have not been told yet.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Changes {
     /// The version of the last document sent, or of the first to be sent.
     version: u32,

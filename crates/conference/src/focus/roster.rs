@@ -12,7 +12,7 @@ use super::JoinId;
 use crate::policy::Identity;
 
 /// Everybody in the conference.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Roster {
     people: BTreeMap<UserUri, Participant>,
     /// Whose each INVITE dialog is.
@@ -20,7 +20,7 @@ pub(super) struct Roster {
 }
 
 /// One person.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Participant {
     display_name: String,
     role: Role,

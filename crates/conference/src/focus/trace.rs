@@ -70,6 +70,7 @@ impl Traced for Event {
             }
             Event::EndRequested => FlowNote::new(7, Store, Focus, "end the meeting"),
             Event::RecordGone => FlowNote::new(4, Store, Focus, "the record was deleted"),
+            Event::Broken => FlowNote::new(7, Focus, Focus, "end the meeting, which is broken"),
             Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
             Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } => return None,
         };

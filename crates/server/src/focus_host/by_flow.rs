@@ -4,10 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use confab_sip::Flow;
+use serde::{Deserialize, Serialize};
+
+use super::pairs;
 
 /// Dialogs by the flow they were last heard on.
-#[derive(Debug)]
-pub(super) struct ByFlow<Id>(BTreeMap<Flow, BTreeSet<Id>>);
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent, bound(serialize = "Id: Serialize", deserialize = "Id: Deserialize<'de> + Ord"))]
+pub(super) struct ByFlow<Id>(#[serde(with = "pairs")] BTreeMap<Flow, BTreeSet<Id>>);
 
 impl<Id> Default for ByFlow<Id> {
     fn default() -> ByFlow<Id> {

@@ -1,6 +1,8 @@
 //! Every active conference of this process: one task each, started by the first request to its URI
 //! with the record the database has (step 4), gone when the meeting is over.
 
+mod saving;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -12,7 +14,7 @@ use confab_conference::{
     reason::Reason,
     record::{ConferenceRecord, RecordChange},
 };
-use confab_machine::{Component, FlowNote, Time};
+use confab_machine::{Component, Entropy, FlowNote, Time};
 use confab_schema::{
     cccp::{self, Code, Command, ConferenceKeys, ResultBody},
     conference_info::{ConferenceInfo, ConferenceView},
@@ -20,10 +22,11 @@ use confab_schema::{
     uri::{ConferenceUri, McuType},
 };
 use confab_store::{Store, StoreError};
+use saving::Savers;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::{Action, Event, FocusHost};
+use super::{Action, Event, FocusHost, Journaled, MakeHost};
 use crate::{
     clock::{self, Clock},
     control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, FOCUS_PATH, HEALTH, Posted},
@@ -60,6 +63,8 @@ pub struct FocusServices {
     pub flows: FlowLog,
     /// The front end.
     pub front_end: mpsc::Sender<front_end::Event>,
+    /// What runs as the Focus of each conference.
+    pub make_host: MakeHost,
 }
 
 /// The active conferences. Cheap to clone; all clones are one.
@@ -74,6 +79,7 @@ struct Active {
     conferences: BTreeMap<ConferenceUri, Entry>,
     /// Which conference and medium a token in a Focus URL stands for.
     callbacks: BTreeMap<String, (ConferenceUri, McuType)>,
+    savers: Savers,
 }
 
 struct Entry {
@@ -252,8 +258,9 @@ impl FocusDirectory {
                 return self.close(&conference, queue, Reason::StoreUnavailable);
             }
         };
-        let focus = Focus::new(record, services.policy.clone(), clock::entropy());
-        let host = FocusHost::new(focus, services.name.clone(), clock::entropy());
+        let focus = Focus::new(record, services.policy.clone(), Entropy::default());
+        let host = FocusHost::new(focus, services.name.clone(), Entropy::default());
+        let host = Journaled::new((services.make_host)(host), clock::entropy());
         let (late, mut kept) = mpsc::unbounded_channel();
         let shell = Shell {
             late,
@@ -319,7 +326,7 @@ struct Shell {
     late: mpsc::UnboundedSender<Event>,
 }
 
-impl drive::Shell<FocusHost> for Shell {
+impl drive::Shell<Journaled> for Shell {
     async fn perform(&mut self, _now: Time, action: Action) -> Performed<Event> {
         let front_end = match action {
             Action::Respond { key, response } => front_end::Event::Respond { key, response },
@@ -334,6 +341,10 @@ impl drive::Shell<FocusHost> for Shell {
             Action::Late(event) => {
                 // The receiver outlives this shell.
                 let _ = self.late.send(*event);
+                return Performed::Done;
+            }
+            Action::GiveFlow { number, flow } => {
+                self.directory.give_flow(number, *flow);
                 return Performed::Done;
             }
             Action::Focus(action) => return self.perform_for_focus(action).await,

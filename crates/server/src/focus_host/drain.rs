@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use confab_conference::focus;
 use confab_machine::Time;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, Event, FocusHost};
 
@@ -14,6 +15,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const LATE_LIMIT: usize = 1000;
 
 /// A meeting that is over but for the last words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Drain {
     pub(super) until: Time,
     late: Vec<Event>,

@@ -7,11 +7,13 @@ use confab_conference::{
 use confab_machine::Time;
 use confab_schema::cccp;
 use confab_sip::{DialogId, Flow, Method, Request, Response, ServerKey};
+use serde::{Deserialize, Serialize};
 
 use super::{Action, FocusHost};
 use crate::control_link::CCCP;
 
 /// An INFO that has not been answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Command {
     key: ServerKey,
     request: Request,

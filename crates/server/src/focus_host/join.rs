@@ -7,11 +7,13 @@ use confab_conference::{
 use confab_machine::Time;
 use confab_schema::cccp;
 use confab_sip::{DialogId, Flow, InviteUsage, Method, Request, Response, ServerKey, Upkeep, Uri};
+use serde::{Deserialize, Serialize};
 
 use super::{Action, FocusHost, Sender, Sent};
 use crate::control_link::CCCP;
 
 /// One INVITE dialog, from its INVITE on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Joined {
     pub(super) flow: Flow,
     pub(super) key: ServerKey,
@@ -82,7 +84,8 @@ impl FocusHost {
                 | Ending::ConferenceEnded
                 | Ending::Idle
                 | Ending::Expired
-                | Ending::Replaced => 480,
+                | Ending::Replaced
+                | Ending::Broken => 480,
             };
             let reason = format!("SIP;cause={cause};text=\"{}\"", ending.sentence());
             let request = joined.usage.bye().with_header("Reason", reason);

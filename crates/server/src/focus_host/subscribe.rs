@@ -10,6 +10,7 @@ use confab_schema::conference_info::View;
 use confab_sip::{
     Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription, Uri,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Action, FocusHost, Sender, Sent};
 use crate::control_link::CONFERENCE_INFO;
@@ -20,6 +21,7 @@ const EVENT: &str = "conference";
 const EXPIRES_S: u32 = 3600;
 
 /// One SUBSCRIBE dialog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Subscribed {
     pub(super) flow: Flow,
     subscription: Subscription,

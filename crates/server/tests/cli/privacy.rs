@@ -1,6 +1,7 @@
 //! What people say and are called, and how they prove who they are, is nobody's to read in a log or
 //! in the ladder of steps, however much is logged.
 
+use confab_server::focus_host::SavedFlow;
 use confab_sip::auth::{Algorithm, ha1};
 
 use crate::{
@@ -60,6 +61,15 @@ fn pii() {
     assert!(ladder.contains("MESSAGE"), "the ladder tells that something was said:\n{ladder}");
     has_nothing_of(&private, "the ladder", &ladder);
     has_nothing_of(&private, "the client's log", &bob.err);
+    let file = place.file("saved.flow").display().to_string();
+    place.confab(&["flow", &ann.id(), "--save", &file], "").fine();
+    let saved = std::fs::read_to_string(&file).unwrap();
+    has_nothing_of(&private, "the saved flow", &saved);
+    let flow = SavedFlow::from_json(&saved).unwrap();
+    assert!(flow.len() > 5, "two have joined, and one has left");
+    flow.replay().unwrap();
+    let again = place.confab(&["flow", &ann.id(), "--save", &file], "").refused();
+    assert!(again.contains("cannot be written"), "nothing is overwritten: {again}");
     server.program.is_told_to_stop();
     let server = server.program.ends();
     has_nothing_of(&private, "the server's log", &server.err);

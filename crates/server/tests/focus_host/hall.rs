@@ -14,7 +14,7 @@ use confab_schema::{
     conference_info::{AdmissionPolicy, Endpoint, Role, User},
     uri::{ConferenceUri, McuType, UserUri},
 };
-use confab_server::focus_host::{Action, Event, FocusHost, Sender};
+use confab_server::focus_host::{Action, Event, FocusHost, Journaled, Restorable, Sender};
 use confab_sip::{
     Dialog, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput, Transactions, Transport,
 };
@@ -23,7 +23,7 @@ pub const CONFERENCE: &str = "sip:ann@example.test;gruu;opaque=app:conf:focus:id
 const START: Time = Time::from_unix_secs(1_000_000);
 
 pub struct Hall {
-    pub host: FocusHost,
+    pub host: Journaled,
     pub now: Time,
     /// What it wanted done and nobody has looked at yet, without the lines of the trace.
     pub done: Vec<Action>,
@@ -56,6 +56,11 @@ pub fn flow(id: u64) -> Flow {
 impl Hall {
     /// Ann's conference: open, with chat; Bob is listed as attendee, Pat as presenter.
     pub fn new() -> Hall {
+        Hall::with(|host| Box::new(host))
+    }
+
+    /// The same with something made of the host.
+    pub fn with(make_host: impl FnOnce(FocusHost) -> Box<dyn Restorable>) -> Hall {
         let policy = MeetingPolicy {
             max_participants: 10,
             max_conferences_per_organizer: 10,
@@ -65,9 +70,10 @@ impl Hall {
             empty_limit_s: 600,
             idle_limit_s: 24 * 3600,
         };
-        let focus = Focus::new(record(), policy, Entropy::from_seed([1; 32]));
+        let focus = Focus::new(record(), policy, Entropy::default());
+        let host = FocusHost::new(focus, "sip.example.test".into(), Entropy::default());
         Hall {
-            host: FocusHost::new(focus, "sip.example.test".into(), Entropy::from_seed([2; 32])),
+            host: Journaled::new(make_host(host), Entropy::from_seed([2; 32])),
             now: START,
             done: Vec::new(),
             layer: Transactions::new(Entropy::from_seed([3; 32]), 10_000),
@@ -123,6 +129,15 @@ impl Hall {
 
     /// Somebody's request comes; its transaction's name.
     pub fn receives(&mut self, from: Flow, who: &str, request: Request) -> ServerKey {
+        let event = self.event(from, who, request);
+        let Event::Request { key, .. } = &event else { unreachable!("it is a request") };
+        let key = key.clone();
+        self.hear(event);
+        key
+    }
+
+    /// Somebody's request as the Focus hears it.
+    pub fn event(&mut self, from: Flow, who: &str, request: Request) -> Event {
         self.asked += 1;
         let mut request = request;
         request.headers.push_front("Via", format!("SIP/2.0/TCP 198.51.100.1;branch=z9hG4bKh{}", self.asked));
@@ -136,8 +151,7 @@ impl Hall {
         let (key, request) = found.expect("it is a new request");
         let sender =
             Sender { user: user(who), identity: Identity::Enterprise, display_name: who.to_uppercase() };
-        self.hear(Event::Request { key: key.clone(), flow: from, sender, request: Box::new(request) });
-        key
+        Event::Request { key, flow: from, sender, request: Box::new(request) }
     }
 
     /// Somebody's request comes and is answered at once.

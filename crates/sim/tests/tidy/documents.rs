@@ -56,7 +56,7 @@ fn every_path_in_the_documents_exists() {
             }
         }
     }
-    none("Paths that documents name exist (invariant 11):", &findings);
+    none("Paths that documents name exist (invariant 12):", &findings);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn every_deviation_is_listed() {
             .difference(&deviating)
             .map(|path| format!("{DEVIATIONS} names {path}, which has no `// Deviation:`")),
     );
-    none("Every deviation from a specification is listed (invariant 11):", &findings);
+    none("Every deviation from a specification is listed (invariant 12):", &findings);
 }
 
 #[test]

@@ -18,9 +18,11 @@ const CORES: [&str; 7] = [
 
 /// The calls of `handle` and `handle_timeout` in the shell. The loop calls a whole machine; a
 /// machine calls the machines it is made of.
-const CALLS: [(&str, &[&str]); 6] = [
+const CALLS: [(&str, &[&str]); 8] = [
     ("crates/server/src/drive.rs", &["machine"]),
     ("crates/server/src/focus_host.rs", &["self.focus"]),
+    ("crates/server/src/focus_host/journal.rs", &["host"]),
+    ("crates/server/src/focus_host/saved_flow.rs", &["focus"]),
     ("crates/server/src/front_end.rs", &["self.transactions", "self.users"]),
     ("crates/server/src/front_end/forward.rs", &["context.forward"]),
     ("crates/server/src/mcu_host.rs", &["self.0"]),

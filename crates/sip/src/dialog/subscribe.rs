@@ -57,7 +57,7 @@ pub struct Acceptance {
 }
 
 /// Why a subscription is ended (RFC 6665 §4.2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
     /// Subscribe again at once: we are moving it.
     Deactivated,

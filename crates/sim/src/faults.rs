@@ -1,0 +1,152 @@
+//! Parts of a server that are ours, but break on purpose: the Focus and the IM MCU of each conference
+//! panic at the moment that is asked for.
+
+use std::sync::{
+    Arc, Once,
+    atomic::{AtomicU32, Ordering},
+};
+
+use confab_machine::{Entropy, Machine, Time};
+use confab_mcu::{Conference, ConferenceSpec, ImMcu, Mcu, Refusal};
+use confab_schema::uri::McuType;
+use confab_server::{
+    focus_host::{self, FocusHost, Restorable},
+    roles::Parts,
+};
+
+/// What a panic says that was wanted.
+const WANTED: &str = "this breaks on purpose";
+
+/// When what breaks. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    focus: Fuse,
+    mcu: Fuse,
+}
+
+/// So many things are heard until it breaks; never, at zero.
+#[derive(Clone, Debug, Default)]
+struct Fuse(Arc<AtomicU32>);
+
+impl Fuse {
+    fn burn(&self) {
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(left != Ok(1), "{WANTED}");
+    }
+}
+
+impl Faults {
+    /// A Focus breaks at the `nth` thing that any hears from now on; 1 is the next.
+    pub fn break_focus(&self, nth: u32) {
+        self.focus.0.store(nth, Ordering::Relaxed);
+    }
+
+    /// A conference of the IM MCU breaks at the `nth` thing that any hears from now on.
+    pub fn break_mcu(&self, nth: u32) {
+        self.mcu.0.store(nth, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is going to break any more.
+    pub fn are_over(&self) -> bool {
+        self.focus.0.load(Ordering::Relaxed) == 0 && self.mcu.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// The parts of a server that breaks as is asked for here.
+    pub fn parts(&self) -> Parts {
+        let fuse = self.focus.clone();
+        Parts {
+            im_mcu: Box::new(FragileMcu(self.mcu.clone())),
+            make_host: Arc::new(move |whole| Box::new(FragileHost { whole, fuse: fuse.clone() })),
+            ..Parts::default()
+        }
+    }
+}
+
+/// From now on a panic that was wanted is not printed.
+pub fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if panic.payload_as_str() != Some(WANTED) {
+                print(panic);
+            }
+        }));
+    });
+}
+
+#[derive(Clone)]
+struct FragileHost {
+    whole: FocusHost,
+    fuse: Fuse,
+}
+
+impl Machine for FragileHost {
+    type Event = focus_host::Event;
+    type Action = focus_host::Action;
+
+    fn handle(&mut self, now: Time, event: focus_host::Event, out: &mut Vec<focus_host::Action>) {
+        self.whole.handle(now, event, out);
+        self.fuse.burn();
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.whole.deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<focus_host::Action>) {
+        self.whole.handle_timeout(now, out);
+        self.fuse.burn();
+    }
+}
+
+impl Restorable for FragileHost {
+    fn copy(&self) -> Box<dyn Restorable> {
+        Box::new(self.clone())
+    }
+
+    fn host(&self) -> &FocusHost {
+        &self.whole
+    }
+
+    fn host_mut(&mut self) -> &mut FocusHost {
+        &mut self.whole
+    }
+}
+
+struct FragileMcu(Fuse);
+
+struct FragileConference {
+    whole: Conference,
+    fuse: Fuse,
+}
+
+impl Mcu for FragileMcu {
+    fn media(&self) -> McuType {
+        ImMcu.media()
+    }
+
+    fn add_conference(&mut self, spec: ConferenceSpec, entropy: Entropy) -> Result<Conference, Refusal> {
+        let fragile = |whole| Box::new(FragileConference { whole, fuse: self.0.clone() }) as Conference;
+        ImMcu.add_conference(spec, entropy).map(fragile)
+    }
+}
+
+impl Machine for FragileConference {
+    type Event = confab_mcu::Event;
+    type Action = confab_mcu::Action;
+
+    fn handle(&mut self, now: Time, event: confab_mcu::Event, out: &mut Vec<confab_mcu::Action>) {
+        self.fuse.burn();
+        self.whole.handle(now, event, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.whole.deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<confab_mcu::Action>) {
+        self.fuse.burn();
+        self.whole.handle_timeout(now, out);
+    }
+}
