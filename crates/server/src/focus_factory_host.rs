@@ -22,7 +22,7 @@ use crate::{
     clock::{self, Clock},
     control_link::CCCP,
     flow_log::FlowLog,
-    focus_host::FocusDirectory,
+    focus_host::{FocusDirectory, directory::look_again},
     refusal,
     vault::Vault,
 };
@@ -137,7 +137,7 @@ impl FocusFactoryHost {
         document: &cccp::Request,
         response: cccp::Response,
     ) -> cccp::Response {
-        let written = match &write {
+        let mut written = match &write {
             Write::Create(record) => {
                 self.note(wanted, 2, Component::FocusFactory, Component::Store, "insert".into());
                 self.store.create_conference(record).await
@@ -152,12 +152,21 @@ impl FocusFactoryHost {
                 self.store.delete_conference(conference).await
             }
         };
+        if matches!(written, Err(StoreError::Unavailable(_))) && self.was_written(&write).await {
+            written = Ok(());
+        }
         // The Focus hears of it before anybody else does. A meeting is ended only when its record is
         // gone, or who joins in between would begin another.
         match (&written, &write) {
             (Ok(()), Write::Modify(record)) => self.directory.record_changed(record).await,
             (Ok(()) | Err(StoreError::NotFound), Write::Delete(conference)) => {
                 self.directory.end(conference).await;
+            }
+            (Err(StoreError::Unavailable(_)), Write::Modify(record)) => {
+                self.directory.look_again(&record.uri)
+            }
+            (Err(StoreError::Unavailable(_)), Write::Delete(conference)) => {
+                self.directory.look_again(conference);
             }
             _ => {}
         }
@@ -172,6 +181,15 @@ impl FocusFactoryHost {
                 focus_factory::store_failed(document)
             }
         }
+    }
+
+    /// Whether a write that was not acknowledged is done all the same.
+    async fn was_written(&self, write: &Write) -> bool {
+        let (conference, wanted) = match write {
+            Write::Create(record) | Write::Modify(record) => (&record.uri, Some(&**record)),
+            Write::Delete(conference) => (conference, None),
+        };
+        look_again::has(&*self.store, conference, wanted).await
     }
 
     fn note(

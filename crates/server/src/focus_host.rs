@@ -5,7 +5,7 @@
 //! its shell's.
 
 mod by_flow;
-mod directory;
+pub(crate) mod directory;
 mod drain;
 mod info;
 mod join;

@@ -17,6 +17,8 @@ use confab_users::account::Account;
 pub struct Faults {
     /// So many of the next writes of conferences are done, and answered as if the database were away.
     pub lost_acknowledgements: usize,
+    /// So many reads of one conference are answered rightly before the lost ones.
+    pub read_before: usize,
     /// So many of the next reads of one conference are answered as if the database were away.
     pub lost_reads: usize,
     /// These cannot be deleted.
@@ -38,20 +40,20 @@ impl FaultyStore {
         self.faults.lock().expect("nothing panics while it holds the faults")
     }
 
-    /// Whether this answer is lost; it counts down.
-    fn is_lost(&self, which: impl FnOnce(&mut Faults) -> &mut usize) -> bool {
+    /// Whether this answer is one of so many; it counts down.
+    fn is_counted(&self, which: impl FnOnce(&mut Faults) -> &mut usize) -> bool {
         let mut faults = self.faults();
         let left = which(&mut faults);
-        let lost = *left > 0;
+        let counted = *left > 0;
         *left = left.saturating_sub(1);
-        lost
+        counted
     }
 
     /// A write, unless its acknowledgement is lost.
     fn write<'a>(&'a self, write: StoreFuture<'a, ()>) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let done = write.await;
-            if self.is_lost(|faults| &mut faults.lost_acknowledgements) { away() } else { done }
+            if self.is_counted(|faults| &mut faults.lost_acknowledgements) { away() } else { done }
         })
     }
 }
@@ -67,7 +69,9 @@ impl Store for FaultyStore {
 
     fn conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, Option<ConferenceRecord>> {
         Box::pin(async move {
-            if self.is_lost(|faults| &mut faults.lost_reads) {
+            if !self.is_counted(|faults| &mut faults.read_before)
+                && self.is_counted(|faults| &mut faults.lost_reads)
+            {
                 return away();
             }
             self.kept.conference(uri).await

@@ -2,6 +2,7 @@
 //! plain functions of bytes. Development only; what is asked of the product stands in `tests`.
 
 pub mod deployment;
+pub mod factory;
 pub mod faults;
 pub mod faulty_store;
 pub mod fuzz;

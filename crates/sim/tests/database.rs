@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use confab_client::{Command, Ending, Outcome, Undertaking};
 use confab_conference::record::ConferenceRecord;
-use confab_schema::uri::ConferenceUri;
+use confab_schema::{cccp::Code, uri::ConferenceUri};
 use confab_server::sweeper::Sweeper;
-use confab_sim::{deployment::Deployment, faulty_store::FaultyStore, person::Person};
+use confab_sim::{deployment::Deployment, factory::modify, faulty_store::FaultyStore, person::Person};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -89,4 +89,71 @@ async fn a_lock_without_a_record_is_answered_and_ends_the_meeting() {
     };
     assert_eq!(refusal.token.as_deref(), Some("conferenceDoesntExist"));
     assert_eq!(vivian.is_out().await, Ending::ConferenceEnded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_is_lost_is_found_out_at_once_if_the_database_can_be_asked() {
+    let (store, deployment, mut vivian) = open().await;
+    let mut amy = deployment.sign_on("amy").await;
+    store.faults().lost_acknowledgements = 1;
+    let conference = vivian.schedules("The harbour", vec![]).await;
+    vivian.joins(&conference).await;
+
+    store.faults().lost_acknowledgements = 1;
+    assert_eq!(vivian.commands(Command::Lock { locked: true }).await, Outcome::Success);
+    store.faults().lost_acknowledgements = 1;
+    let renamed = "<ci:subject>The quay</ci:subject>";
+    let answer = deployment.asks_factory("vivian", &modify(&conference, 3, renamed)).await;
+    assert_eq!(answer.code, Code::Success);
+    assert_eq!(record(&deployment, &conference).await.expect("it is stored").version, 4);
+    amy.wants(Command::Join { conference: conference.clone() }).await;
+    assert_eq!(amy.is_refused(Undertaking::Join).await.status, 403, "it is locked");
+
+    store.faults().lost_acknowledgements = 1;
+    vivian.wants(Command::DeleteConference { conference: conference.clone() }).await;
+    assert_eq!(vivian.is_out().await, Ending::ConferenceEnded);
+    assert_eq!(record(&deployment, &conference).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_focus_hears_of_a_write_in_doubt_when_the_database_is_back() {
+    let (store, deployment, mut vivian) = open().await;
+    let mut amy = deployment.sign_on("amy").await;
+    let mut hao = deployment.sign_on("hao").await;
+    let conference = vivian.schedules("The harbour", vec![]).await;
+    vivian.joins(&conference).await;
+    amy.joins(&conference).await;
+    let lose = |read_before: usize, lost_reads: usize| {
+        let mut faults = store.faults();
+        (faults.lost_acknowledgements, faults.read_before, faults.lost_reads) = (1, read_before, lost_reads);
+    };
+
+    // The lock is in the database, but nobody can say so: its author is told that it failed.
+    lose(0, 4);
+    let outcome = vivian.commands(Command::Lock { locked: true }).await;
+    assert!(
+        matches!(&outcome, Outcome::Refused(refusal) if refusal.token.as_deref() == Some("otherFailure"))
+    );
+    vivian.sees_that("the lock", |picture| picture.locked).await;
+    hao.wants(Command::Join { conference: conference.clone() }).await;
+    assert_eq!(hao.is_refused(Undertaking::Join).await.status, 403);
+    assert_eq!(vivian.commands(Command::Lock { locked: false }).await, Outcome::Success);
+
+    // The same with the organizer's change: the admission holds for the running Focus. The factory
+    // reads the record before it writes it.
+    let version = record(&deployment, &conference).await.expect("it is stored").version;
+    let closed = "<msci:admission-policy>closedAuthenticated</msci:admission-policy>";
+    lose(1, 3);
+    let answer = deployment.asks_factory("vivian", &modify(&conference, version, closed)).await;
+    assert_eq!((answer.code, answer.failure_reason()), (Code::Failure, Some("otherFailure")));
+    vivian.waits(Duration::from_secs(60)).await;
+    hao.wants(Command::Join { conference: conference.clone() }).await;
+    assert_eq!(hao.is_refused(Undertaking::Join).await.status, 403);
+
+    // The record is deleted and nobody knows: the meeting ends.
+    lose(1, 3);
+    vivian.wants(Command::DeleteConference { conference: conference.clone() }).await;
+    for person in [&mut vivian, &mut amy] {
+        assert_eq!(person.is_out().await, Ending::ConferenceEnded);
+    }
 }

@@ -16,6 +16,7 @@ use confab_schema::{
 use confab_server::{config::ConferencesConfig, sweeper::Sweeper};
 use confab_sim::{
     deployment::{Deployment, user},
+    factory::modify,
     person::Person,
 };
 
@@ -45,26 +46,7 @@ async fn schedules_until(vivian: &mut Person, expires: Time) -> ConferenceUri {
 
 /// What the Focus Factory says to `modifyConference` by Vivian, with this description.
 async fn modifies(deployment: &Deployment, conference: &ConferenceUri, version: u32, what: &str) -> Response {
-    let factory = "sip:vivian@example.test;gruu;opaque=app:conf:focusfactory";
-    let id = &conference.id;
-    let body = format!(
-        r#"<request xmlns="urn:ietf:params:xml:ns:cccp" xmlns:ci="urn:ietf:params:xml:ns:conference-info"
-            xmlns:msci="http://schemas.microsoft.com/rtc/2005/08/confinfoextensions" C3PVersion="1"
-            from="sip:vivian@example.test" to="{factory}" requestId="5"><modifyConference>
-            <ci:conference-info entity="" version="{version}"><ci:conference-description>
-            <msci:conference-id>{id}</msci:conference-id>{what}</ci:conference-description>
-            </ci:conference-info></modifyConference></request>"#
-    );
-    let request = format!(
-        "SERVICE {factory} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bKmodify{version}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:vivian@example.test>;tag=a1;epid=0a1b2c3d4e\r\nTo: <{factory}>\r\n\
-         Call-ID: modify{version}\r\nCSeq: 1 SERVICE\r\nContact: <sip:127.0.0.1:5060>\r\n\
-         Content-Type: application/cccp+xml\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = deployment.peer().asks(request.as_bytes()).await.expect("the factory answers");
-    assert_eq!(answer.status, 200, "what business refuses rides in a 200");
-    Response::parse(&answer.body).expect("the answer is C3P")
+    deployment.asks_factory("vivian", &modify(conference, version, what)).await
 }
 
 #[tokio::test(start_paused = true)]

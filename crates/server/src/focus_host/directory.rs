@@ -1,6 +1,7 @@
 //! Every active conference of this process: one task each, started by the first request to its URI
 //! with the record the database has (step 4), gone when the meeting is over.
 
+pub(crate) mod look_again;
 mod saving;
 
 use std::{
@@ -87,6 +88,8 @@ struct Entry {
     people: usize,
     /// When the meeting ends if nobody joins.
     expected_end: Option<Time>,
+    /// How many writes of the record may or may not have been done.
+    doubts: u64,
     /// The token under which each medium's MCU posts.
     tokens: BTreeMap<McuType, String>,
     /// The control URL of each medium's MCU.
@@ -153,6 +156,7 @@ impl FocusDirectory {
             events: events.clone(),
             people: 0,
             expected_end: None,
+            doubts: 0,
             tokens: BTreeMap::new(),
             control_urls: BTreeMap::new(),
         };
@@ -401,6 +405,11 @@ impl Shell {
                 Err(error) => Err(error),
             };
         }
+        if matches!(saved, Err(StoreError::Unavailable(_)))
+            && look_again::has(&**store, &self.conference, Some(&record)).await
+        {
+            saved = Ok(());
+        }
         match saved {
             Ok(()) if conflicts == 0 => Performed::Done,
             Ok(()) => {
@@ -410,6 +419,7 @@ impl Shell {
             Err(StoreError::NotFound) => Performed::Failed(Event::Focus(focus::Event::RecordGone)),
             Err(error) => {
                 warn!(conference = %self.conference, %error, "a conference record could not be saved");
+                self.directory.look_again(&self.conference);
                 Performed::Failed(Event::Focus(focus::Event::StoreFailed))
             }
         }
