@@ -27,6 +27,7 @@ use tokio::{
 use tracing::debug;
 
 pub use limits::ConnectionLimits;
+use stream::Manners;
 pub(crate) use tls::write_private;
 pub use tls::{TlsFiles, acceptor, connector_for};
 
@@ -111,16 +112,17 @@ impl Flows {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
     {
-        stream::start(self, stream, transport, peer, None, false)
+        stream::start(self, stream, transport, peer, None, Manners::Client)
     }
 
-    /// Makes a connection to another process of ours a flow. It may be silent for as long as it
-    /// likes.
+    /// Makes a connection to another process of ours a flow. Both ends say every second that they
+    /// live, and whoever is silent for four is taken for gone: a network that drops everything
+    /// tells nobody.
     pub fn add_link<S>(&self, stream: S) -> Flow
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
     {
-        stream::start(self, stream, Transport::Tls, None, None, true)
+        stream::start(self, stream, Transport::Tls, None, None, Manners::Link)
     }
 
     /// The flow of datagrams from `socket` to `peer`, for one who sends first. Answers are taken

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD};
 use confab_sip::{
     Flow, Message, Response, Transport,
     frame::{Frame, FrameError, Framer},
@@ -24,6 +25,39 @@ use super::{
 const READ_SIZE: usize = 16 * 1024;
 /// How long the listener rests when the operating system is out of sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A sign of life and its answer (RFC 5626 §3.5.1).
+const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
+
+/// Who is at the other end, and so for how long nothing may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// A client: he has to say something now and then.
+    Client,
+    /// Another process of ours, on a link that both ends keep alive.
+    Link,
+    /// A pipe within the process, or a server that we went to: it may be silent for ever.
+    Patient,
+}
+
+impl Manners {
+    /// For how long nothing may come, once something has.
+    const fn silence(self) -> Option<Duration> {
+        match self {
+            Manners::Client => Some(IDLE_LIMIT),
+            Manners::Link => Some(HEALTH_LIMIT),
+            Manners::Patient => None,
+        }
+    }
+
+    /// The same before anything came.
+    const fn first_silence(self) -> Option<Duration> {
+        match self {
+            Manners::Client => Some(FIRST_MESSAGE_LIMIT),
+            Manners::Link | Manners::Patient => self.silence(),
+        }
+    }
+}
 
 /// Accepts connections for ever. A handshake runs in the connection's own task.
 pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsAcceptor>) {
@@ -44,14 +78,14 @@ pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsA
         let _ = stream.set_nodelay(true);
         match tls.clone() {
             None => {
-                start(&flows, stream, Transport::Tcp, Some(peer), Some(place), false);
+                start(&flows, stream, Transport::Tcp, Some(peer), Some(place), Manners::Client);
             }
             Some(acceptor) => {
                 let flows = flows.clone();
                 tokio::spawn(async move {
                     match timeout(PROGRESS_LIMIT, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => {
-                            start(&flows, stream, Transport::Tls, Some(peer), Some(place), false);
+                            start(&flows, stream, Transport::Tls, Some(peer), Some(place), Manners::Client);
                         }
                         Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
                         Err(_) => debug!(%peer, "a TLS handshake took too long"),
@@ -62,14 +96,14 @@ pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsA
     }
 }
 
-/// Starts reading from and writing to `stream`; one that is `patient` may be silent for ever.
+/// Starts reading from and writing to `stream`.
 pub(super) fn start<S>(
     flows: &Flows,
     stream: S,
     transport: Transport,
     peer: Option<SocketAddr>,
     place: Option<Place>,
-    patient: bool,
+    manners: Manners,
 ) -> Flow
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -79,14 +113,14 @@ where
     let (queue, queued) = mpsc::channel(WRITE_QUEUE);
     flows.streams().insert(flow.id, queue);
     let writing = tokio::spawn(write(writer, queued));
-    // A pipe within the process, or a server, may be silent for as long as it likes.
-    let patient = patient || transport == Transport::Inproc || flows.shared.limits.patient;
+    let patient = transport == Transport::Inproc || flows.shared.limits.patient;
+    let manners = if patient && manners == Manners::Client { Manners::Patient } else { manners };
     let flows = flows.clone();
     tokio::spawn(async move {
         // Whoever ends first, reader or writer, ends the connection.
         let abort = writing.abort_handle();
         tokio::select! {
-            () = read(&flows, flow, peer, patient, reader) => {
+            () = read(&flows, flow, peer, manners, reader) => {
                 // Let what was queued, such as a last refusal, go out.
                 flows.close(flow);
                 tokio::spawn(async move {
@@ -95,11 +129,23 @@ where
                 });
             }
             _ = writing => flows.close(flow),
+            () = keep_alive(&flows, flow, manners) => {}
         }
         drop(place);
         let _ = flows.shared.events.send(TransportEvent::Closed { flow }).await;
     });
     flow
+}
+
+/// Gives signs of life on a link, for ever; elsewhere none.
+async fn keep_alive(flows: &Flows, flow: Flow, manners: Manners) {
+    if manners != Manners::Link {
+        return std::future::pending().await;
+    }
+    loop {
+        flows.send_raw(flow, Bytes::from_static(PING));
+        tokio::time::sleep(HEALTH_PERIOD).await;
+    }
 }
 
 async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiver<Bytes>) {
@@ -121,15 +167,19 @@ async fn read<S: AsyncRead>(
     flows: &Flows,
     flow: Flow,
     peer: Option<SocketAddr>,
-    patient: bool,
+    manners: Manners,
     mut reader: ReadHalf<S>,
 ) {
     let mut framer = Framer::new(flows.shared.limits.max_message);
     let mut buffer = vec![0; READ_SIZE];
-    let mut until = Instant::now() + FIRST_MESSAGE_LIMIT;
+    let from_now = |silence: Option<Duration>| silence.map(|silence| Instant::now() + silence);
+    let mut until = from_now(manners.first_silence());
     loop {
         let read = reader.read(&mut buffer);
-        let read = if patient { Ok(read.await) } else { tokio::time::timeout_at(until, read).await };
+        let read = match until {
+            None => Ok(read.await),
+            Some(until) => tokio::time::timeout_at(until, read).await,
+        };
         let count = match read {
             Ok(Ok(count)) if count > 0 => count,
             Ok(_) => return,
@@ -148,6 +198,10 @@ async fn read<S: AsyncRead>(
                         return;
                     }
                 }
+                Ok(Some(Frame::KeepAlive)) if manners == Manners::Link => {
+                    whole = true;
+                    flows.send_raw(flow, Bytes::from_static(PONG));
+                }
                 Ok(Some(Frame::KeepAlive | Frame::Pong)) => whole = true,
                 Ok(None) => break,
                 Err(error) => {
@@ -156,12 +210,12 @@ async fn read<S: AsyncRead>(
                 }
             }
         }
-        if whole {
-            until = Instant::now() + IDLE_LIMIT;
+        if whole || manners == Manners::Link {
+            until = from_now(manners.silence());
         }
         if framer.is_within_message() {
             // What has begun must end: a message sent byte by byte holds nobody up.
-            until = until.min(Instant::now() + PROGRESS_LIMIT);
+            until = until.map(|until| until.min(Instant::now() + PROGRESS_LIMIT));
         }
     }
 }

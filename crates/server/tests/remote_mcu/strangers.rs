@@ -54,8 +54,15 @@ async fn answers(link: std::io::Result<TlsStream<TcpStream>>) -> bool {
     if link.write_all(request.as_bytes()).await.is_err() {
         return false;
     }
-    let mut answer = [0; 7];
-    link.read_exact(&mut answer).await.is_ok() && answer == *b"SIP/2.0"
+    // Before the answer there may be signs of life.
+    let mut said = Vec::new();
+    while !said.ends_with(b"SIP/2.0") {
+        match link.read_u8().await {
+            Ok(byte) => said.push(byte),
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 #[tokio::test]
