@@ -14,7 +14,8 @@ use confab_schema::{
 
 /// How often an MCU reports its health.
 pub const HEALTH_PERIOD: Duration = Duration::from_secs(1);
-/// An MCU that has not reported for this long is gone.
+/// An MCU that has not reported for this long is gone, and knows it: it counts from its last report
+/// that was taken.
 pub const HEALTH_LIMIT: Duration = Duration::from_secs(4);
 /// How many MCUs one factory keeps track of.
 pub const MCU_LIMIT: usize = 1000;
@@ -48,7 +49,7 @@ impl McuFactory {
         let mut fit: Vec<&Entry> = self
             .mcus
             .values()
-            .filter(|entry| entry.health.media == media && now.since(entry.seen) <= HEALTH_LIMIT)
+            .filter(|entry| entry.health.media == media && now.since(entry.seen) < HEALTH_LIMIT)
             .filter(|entry| matches!(entry.health.status, ServerStatus::Normal | ServerStatus::Loaded))
             .collect();
         fit.sort_by_key(|entry| {
@@ -61,8 +62,13 @@ impl McuFactory {
     /// Forgets the MCUs that have not reported in time, and returns what must now be said of each:
     /// that it is unavailable.
     pub fn drop_silent(&mut self, now: Time) -> Vec<Health> {
-        let silent = self.mcus.extract_if(.., |_, entry| now.since(entry.seen) > HEALTH_LIMIT);
+        let silent = self.mcus.extract_if(.., |_, entry| now.since(entry.seen) >= HEALTH_LIMIT);
         silent.map(|(_, entry)| Health { status: ServerStatus::Unavailable, ..entry.health }).collect()
+    }
+
+    /// When the next MCU will have been silent for too long, unless it reports before.
+    pub fn deadline(&self) -> Option<Time> {
+        self.mcus.values().map(|entry| entry.seen + HEALTH_LIMIT).min()
     }
 
     /// The last health report of each MCU, with its age.
@@ -95,7 +101,8 @@ mod tests {
         assert_eq!(factory.candidates(start, McuType::Chat), ["https://b", "https://a", "https://c"]);
         assert!(factory.candidates(start, McuType::Meeting).is_empty());
 
-        let later = start + HEALTH_LIMIT + Duration::from_millis(1);
+        assert_eq!(factory.deadline(), Some(start + HEALTH_LIMIT));
+        let later = start + HEALTH_LIMIT;
         factory.report(later, health("https://a", McuType::Chat, ServerStatus::Normal, 10));
         assert_eq!(factory.candidates(later, McuType::Chat), ["https://a"]);
         assert_eq!(factory.drop_silent(later).len(), 4);

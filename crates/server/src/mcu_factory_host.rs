@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use confab_conference::{
@@ -13,10 +14,11 @@ use confab_conference::{
 };
 use confab_machine::{Component, FlowNote};
 use confab_schema::{
-    cccp::{Code, Command, Request, Response, connection_value},
-    mcu_control::{FOCUS_URL, Health},
+    cccp::{Code, Command, ConferenceKeys, Request, Response, ResultBody, connection_value},
+    mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL},
     uri::{ConferenceUri, McuType},
 };
+use tokio::{sync::oneshot, time::timeout};
 use tracing::{debug, warn};
 
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
 
 /// Front ends that are told of lost MCUs.
 const FOCUS_LIMIT: usize = 1000;
+/// How long an MCU may take to accept a conference before another is asked.
+const PROVISION_LIMIT: Duration = Duration::from_secs(2);
 
 /// The factory. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -68,7 +72,9 @@ impl McuFactoryHost {
     /// Looks for MCUs that have fallen silent, for ever, and tells the Focuses of each.
     pub async fn watch(self) {
         loop {
-            self.clock.sleep_until(Some(self.clock.now() + HEALTH_PERIOD)).await;
+            // Who reports for the first time has longer than this.
+            let next = self.table().deadline().unwrap_or(self.clock.now() + HEALTH_PERIOD);
+            self.clock.sleep_until(Some(next)).await;
             let lost = self.table().drop_silent(self.clock.now());
             for health in lost {
                 warn!(url = %health.url, "a conferencing server is silent; its conferences move");
@@ -112,16 +118,49 @@ impl McuFactoryHost {
                 format!("addConference {}", media.as_str()),
             );
             self.flows.file(conference.id.as_str(), self.clock.now(), note);
-            match self.control.post(&url, CCCP, request.to_bytes()).await {
-                Ok(body) => match Response::parse(&body) {
-                    Ok(response) if response.code == Code::Success => return response,
-                    Ok(_) => debug!(%url, %conference, "a conferencing server declined a conference"),
-                    Err(error) => debug!(%url, %error, "a conferencing server's answer is unreadable"),
-                },
-                Err(error) => debug!(%error, "a conferencing server did not answer"),
+            if let Some(response) = self.ask(&url, &conference, media, request).await {
+                return response;
             }
         }
         Response::failed(request, Reason::MediumNotScheduled.c3p_token())
+    }
+
+    /// Asks one MCU. One that is frozen holds nobody up, and what it accepts too late it is told to
+    /// forget again.
+    async fn ask(
+        &self,
+        url: &str,
+        conference: &ConferenceUri,
+        media: McuType,
+        request: &Request,
+    ) -> Option<Response> {
+        let (said, heard) = oneshot::channel();
+        let (control, place, body) = (self.control.clone(), url.to_owned(), request.to_bytes());
+        let forget = Request::new(
+            1,
+            conference.to_string(),
+            conference.mcu(media).to_string(),
+            Command::DeleteConference(ConferenceKeys::of(conference.to_string())),
+        );
+        tokio::spawn(async move {
+            let answer = control.post(&place, CCCP, body).await;
+            if let Err(Ok(late)) = said.send(answer)
+                && let Some(url) = control_url(&late)
+                && let Err(error) = control.post(&url, CCCP, forget.to_bytes()).await
+            {
+                debug!(%error, "a conferencing server could not be released");
+            }
+        });
+        match timeout(PROVISION_LIMIT, heard).await {
+            Ok(Ok(Ok(body))) => match Response::parse(&body) {
+                Ok(response) if response.code == Code::Success => return Some(response),
+                Ok(_) => debug!(%url, %conference, "a conferencing server declined a conference"),
+                Err(error) => debug!(%url, %error, "a conferencing server's answer is unreadable"),
+            },
+            Ok(Ok(Err(error))) => debug!(%error, "a conferencing server did not answer"),
+            Ok(Err(_)) | Err(_) => debug!(%url, "a conferencing server did not answer in time"),
+        }
+        None
     }
 
     fn focuses(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -130,6 +169,17 @@ impl McuFactoryHost {
 
     fn table(&self) -> std::sync::MutexGuard<'_, McuFactory> {
         self.table.lock().expect("nobody panics while holding the table")
+    }
+}
+
+/// Where commands go, in the answer of an MCU that took a conference.
+pub(crate) fn control_url(body: &[u8]) -> Option<String> {
+    let response = Response::parse(body).ok().filter(|response| response.code == Code::Success)?;
+    match &response.results.first()?.body {
+        ResultBody::Provisioned { connection_info, .. } => {
+            connection_value(connection_info, MCU_CONTROL_URL).map(str::to_owned)
+        }
+        _ => None,
     }
 }
 

@@ -17,9 +17,9 @@ use confab_conference::{
 };
 use confab_machine::{Component, Entropy, FlowNote, Time};
 use confab_schema::{
-    cccp::{self, Code, Command, ConferenceKeys, ResultBody},
+    cccp::{self, Command, ConferenceKeys},
     conference_info::{ConferenceInfo, ConferenceView},
-    mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL, ServerStatus},
+    mcu_control::{FOCUS_URL, Health, ServerStatus},
     uri::{ConferenceUri, McuType},
 };
 use confab_store::{Store, StoreError};
@@ -33,7 +33,9 @@ use crate::{
     control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, FOCUS_PATH, HEALTH, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
-    front_end, refusal,
+    front_end,
+    mcu_factory_host::control_url,
+    refusal,
 };
 
 /// Events that may wait for one Focus.
@@ -318,6 +320,12 @@ impl FocusDirectory {
     }
 }
 
+/// Who carries the commands to one MCU.
+struct Courier {
+    control_url: String,
+    commands: mpsc::UnboundedSender<cccp::Request>,
+}
+
 /// The hands of one Focus.
 struct Shell {
     directory: FocusDirectory,
@@ -325,7 +333,7 @@ struct Shell {
     /// The Focus' own queue, for what the control link answers.
     events: mpsc::Sender<Event>,
     /// One courier per MCU keeps its commands in order.
-    couriers: BTreeMap<McuType, mpsc::UnboundedSender<(String, cccp::Request)>>,
+    couriers: BTreeMap<McuType, Courier>,
     /// What came too late for this meeting; the host bounds it.
     late: mpsc::UnboundedSender<Event>,
 }
@@ -468,17 +476,20 @@ impl Shell {
         });
     }
 
-    /// Step 7: hands a command to the MCU's courier.
+    /// Step 7: hands a command to the MCU's courier. A successor gets one of its own, which does not
+    /// wait for an MCU that is lost.
     fn courier(&mut self, media: McuType, control_url: String, request: cccp::Request) {
-        let courier = self.couriers.entry(media).or_insert_with(|| {
+        if self.couriers.get(&media).is_none_or(|courier| courier.control_url != control_url) {
             // Unbounded, yet the Focus bounds it: it holds back commands it has not been answered.
-            let (sender, commands) = mpsc::unbounded_channel();
+            let (commands, queue) = mpsc::unbounded_channel();
             let control = self.directory.services.control.clone();
-            tokio::spawn(carry(media, commands, control, self.events.clone()));
-            sender
-        });
-        // The courier ends only with this Focus.
-        let _ = courier.send((control_url, request));
+            tokio::spawn(carry(media, control_url.clone(), queue, control, self.events.clone()));
+            self.couriers.insert(media, Courier { control_url, commands });
+        }
+        if let Some(courier) = self.couriers.get(&media) {
+            // The courier ends only with this Focus.
+            let _ = courier.commands.send(request);
+        }
     }
 }
 
@@ -500,11 +511,12 @@ async fn give_back(control: &ControlClient, conference: &ConferenceUri, event: E
 /// Posts commands to an MCU, one after the other.
 async fn carry(
     media: McuType,
-    mut commands: mpsc::UnboundedReceiver<(String, cccp::Request)>,
+    url: String,
+    mut commands: mpsc::UnboundedReceiver<cccp::Request>,
     control: ControlClient,
     events: mpsc::Sender<Event>,
 ) {
-    while let Some((url, request)) = commands.recv().await {
+    while let Some(request) = commands.recv().await {
         let request_id = request.request_id;
         let answer = control.post(&url, CCCP, request.to_bytes()).await;
         let event = match answer.map(|body| cccp::Response::parse(&body)) {
@@ -519,17 +531,5 @@ async fn carry(
             }
         };
         let _ = events.send(Event::Focus(event)).await;
-    }
-}
-
-/// The control URL in the factory's answer.
-fn control_url(body: &[u8]) -> Option<String> {
-    let response = cccp::Response::parse(body).ok().filter(|response| response.code == Code::Success)?;
-    match &response.results.first()?.body {
-        ResultBody::Provisioned { connection_info, .. } => connection_info
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(MCU_CONTROL_URL))
-            .map(|(_, url)| url.clone()),
-        _ => None,
     }
 }

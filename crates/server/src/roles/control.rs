@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use confab_schema::mcu_control::Health;
 use tokio::net::TcpListener;
 
 use super::reachable;
@@ -47,6 +48,9 @@ impl ControlListener {
                 if let Some(sentence) = forbidden(role, &posted) {
                     return Answer::Forbidden(sentence.into());
                 }
+                if let Some(sentence) = unprovable(&posted) {
+                    return Answer::Unreadable(sentence);
+                }
                 if posted.path.starts_with(FACTORY_PATH) {
                     return factory.posted(posted).await;
                 }
@@ -71,9 +75,23 @@ fn forbidden(role: Option<PeerRole>, posted: &Posted) -> Option<&'static str> {
     (!fits).then_some(sentence)
 }
 
+/// Why health cannot be taken from another process: commands to the URL in it would go to whoever
+/// answers there, unless TLS says who that is. What is no health at all the factory refuses.
+fn unprovable(posted: &Posted) -> Option<String> {
+    let health = (posted.content_type == HEALTH).then(|| Health::parse(&posted.body).ok())??;
+    (!health.url.starts_with("https://")).then(|| {
+        format!(
+            "The url of a conferencing server that is a process of its own begins with https://, and {} does \
+             not.",
+            health.url
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use confab_schema::{mcu_control::ServerStatus, uri::McuType};
 
     use super::*;
     use crate::control_link::CONFERENCE_INFO;
@@ -93,5 +111,27 @@ mod tests {
         check(FOCUS_PATH, HEALTH, &PeerRole::ALL);
         check("/LiveServer/Focus/0123", CONFERENCE_INFO, &[PeerRole::ImMcu]);
         check("/LiveServer/Focus/0123", CCCP, &[PeerRole::ImMcu]);
+    }
+    #[test]
+    fn only_urls_that_can_be_proved_are_taken_from_elsewhere() {
+        let check = |url: &str, taken: bool| {
+            let health = Health {
+                url: url.into(),
+                media: McuType::Chat,
+                status: ServerStatus::Normal,
+                conferences: 0,
+                participants: 0,
+                vendor: String::new(),
+            };
+            let posted =
+                Posted { path: FACTORY_PATH.into(), content_type: HEALTH.into(), body: health.to_bytes() };
+            let refusal = unprovable(&posted);
+            assert_eq!(refusal.is_none(), taken, "{url}");
+            assert!(refusal.is_none_or(|sentence| sentence.contains(url)), "it says which");
+        };
+        check("https://192.0.2.20:5072/LiveServer/IMMCU/", true);
+        check("http://192.0.2.20:5072/LiveServer/IMMCU/", false);
+        check("http://immcu.inproc/LiveServer/IMMCU/", false);
+        check("ftp://192.0.2.20/", false);
     }
 }
