@@ -25,7 +25,7 @@ PATH = "/LiveServer/IMMCU/"
 HEALTH_PERIOD, HEALTH_LIMIT = 1.0, 4.0  # seconds
 INVITE_WAIT = 60.0
 NUMBERS_SKIPPED = 1 << 20  # a successor numbers on from beyond what its predecessor has sent
-PEOPLE_LIMIT, CONFERENCE_LIMIT, QUEUE_LIMIT = 1000, 1000, 10000
+PEOPLE_LIMIT, CONFERENCE_LIMIT = 1000, 1000
 ALLOW = ("allow", "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, OPTIONS")
 
 
@@ -64,7 +64,7 @@ class Conference:
         self.server, self.entity, self.focus_url, self.locked = server, entity, focus_url, locked
         self.uri = entity.replace("app:conf:focus:id:", "app:conf:chat:id:")
         self.token, self.version, self.legs = secrets.token_hex(16), 0, []
-        self.posts = asyncio.Queue(QUEUE_LIMIT)
+        self.posts = asyncio.Queue()
         self.courier = asyncio.create_task(self.carry())
 
     async def carry(self):
@@ -72,7 +72,9 @@ class Conference:
         poster = Poster(self.server.outward)
         while (body := await self.posts.get()) is not None:
             if await poster.post(self.focus_url, INFO_TYPE, body) == 404:
-                self.server.forget(self)  # the Focus has another server, or is over
+                # The Focus is over, and then deleteConference is on its way; or it has another server.
+                asyncio.get_running_loop().call_later(HEALTH_LIMIT, self.server.forget, self)
+                break
         poster.close()
 
     def tell(self, user):

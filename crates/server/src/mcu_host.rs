@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use confab_conference::mcu_factory::HEALTH_PERIOD;
+use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD};
 use confab_machine::{FlowNote, Time};
 use confab_mcu::{Action, Conference, ConferenceSpec, Event, Mcu, McuLimits};
 use confab_schema::{
@@ -21,12 +21,16 @@ use confab_schema::{
     mcu_control::{FOCUS_URL, Health, MCU_CONFERENCE_URI, MCU_CONTROL_URL, MCU_SERVER_URI, ServerStatus},
     uri::{ConferenceUri, McuType},
 };
-use tokio::sync::{mpsc, oneshot};
+use hyper::StatusCode;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tracing::{debug, error, warn};
 
 use crate::{
     clock::{self, Clock},
-    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, Posted},
+    control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, LinkError, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
 };
@@ -70,12 +74,16 @@ struct Shared {
     last_id: AtomicU64,
     /// Whether it takes no more conferences, because it is to end.
     draining: AtomicBool,
+    /// Until when the factory counts on this MCU, in microseconds: so long after the last report
+    /// that it took.
+    counted_on_until: AtomicU64,
 }
 
 struct Entry {
     events: mpsc::Sender<Event>,
     /// The last part of its control URL: unguessable.
     token: String,
+    focus_url: String,
     /// Commands whose HTTP request is still open.
     open: Arc<Mutex<BTreeMap<u64, oneshot::Sender<cccp::Response>>>>,
     /// How many people are in it.
@@ -105,6 +113,7 @@ impl McuHost {
             conferences: Mutex::default(),
             last_id: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            counted_on_until: AtomicU64::new((clock.now() + HEALTH_LIMIT).as_micros()),
         };
         McuHost { shared: Arc::new(shared) }
     }
@@ -114,16 +123,50 @@ impl McuHost {
         let shared = &self.shared;
         let mut heard = true;
         loop {
-            let health = self.health().to_bytes();
-            match shared.control.post(&shared.place.factory_url, HEALTH, health).await {
-                Ok(_) => heard = true,
-                Err(error) if heard => {
+            let (sent, health) = (shared.clock.now(), self.health().to_bytes());
+            let post = shared.control.post(&shared.place.factory_url, HEALTH, health);
+            // A way that leads nowhere any more is left for a new one before the factory gives us up.
+            let taken = timeout(HEALTH_PERIOD * 2, post).await;
+            self.step_aside_if_replaced();
+            match taken {
+                Ok(Ok(_)) => {
+                    heard = true;
+                    let until = (sent + HEALTH_LIMIT).as_micros();
+                    shared.counted_on_until.store(until, Ordering::Relaxed);
+                }
+                Ok(Err(error)) if heard => {
                     heard = false;
                     warn!(%error, "the factory does not take this conferencing server's health");
                 }
-                Err(error) => debug!(%error, "the factory still does not take health"),
+                Ok(Err(error)) => debug!(%error, "the factory still does not take health"),
+                Err(_) => debug!("the factory does not answer in time"),
             }
             shared.clock.sleep_until(Some(shared.clock.now() + HEALTH_PERIOD)).await;
+        }
+    }
+
+    /// Whether the factory counts on this MCU no more: after a standstill, or without a network, its
+    /// conferences go on elsewhere.
+    fn is_replaced(&self, now: Time) -> bool {
+        now.as_micros() >= self.shared.counted_on_until.load(Ordering::Relaxed)
+    }
+
+    /// Ends what goes on elsewhere, without a word to the participants.
+    fn step_aside_if_replaced(&self) {
+        if !self.is_replaced(self.shared.clock.now()) {
+            return;
+        }
+        let left = std::mem::take(&mut *self.conferences());
+        if !left.is_empty() {
+            warn!(
+                conferences = left.len(),
+                "the factory was out of reach for too long; they go on elsewhere"
+            );
+        }
+        for entry in left.into_values() {
+            let host = self.clone();
+            // Should the factory have heard us after all, then the Focus learns of it by this.
+            tokio::spawn(async move { host.report_loss(&entry.focus_url).await });
         }
     }
 
@@ -231,7 +274,7 @@ impl McuHost {
         let token = clock::entropy().hex::<16>();
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let (courier, posts) = mpsc::unbounded_channel();
-        tokio::spawn(carry(posts, self.shared.control.clone(), focus_url.clone()));
+        tokio::spawn(self.clone().carry(posts, focus_url.clone(), conference.clone(), token.clone()));
         let people = Arc::default();
         let shell = Shell {
             host: self.clone(),
@@ -241,7 +284,7 @@ impl McuHost {
             people: Arc::clone(&people),
             courier,
         };
-        let entry = Entry { events, token: token.clone(), open, people };
+        let entry = Entry { events, token: token.clone(), focus_url: focus_url.clone(), open, people };
         self.conferences().insert(conference.clone(), entry);
         let host = self.clone();
         let own_token = token.clone();
@@ -250,7 +293,8 @@ impl McuHost {
             let died = running.await.is_err();
             host.forget(&conference, &own_token);
             if died {
-                host.report_death(&conference, &focus_url).await;
+                error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
+                host.report_loss(&focus_url).await;
             }
         });
         token
@@ -264,13 +308,36 @@ impl McuHost {
         }
     }
 
-    /// A conference's machine panicked: its Focus provisions anew, and nobody else notices.
-    async fn report_death(&self, conference: &ConferenceUri, focus_url: &str) {
+    /// A conference is lost here: its Focus provisions anew, and nobody else notices.
+    async fn report_loss(&self, focus_url: &str) {
         let shared = &self.shared;
-        error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
         let health = Health { status: ServerStatus::Unavailable, ..self.health() };
         if let Err(error) = shared.control.post(focus_url, HEALTH, health.to_bytes()).await {
             debug!(%error, "the Focus does not take what an MCU reports");
+        }
+    }
+
+    /// Posts to the Focus of a conference, one document after the other.
+    async fn carry(
+        self,
+        mut posts: mpsc::UnboundedReceiver<(&'static str, Bytes)>,
+        focus_url: String,
+        conference: ConferenceUri,
+        token: String,
+    ) {
+        let Shared { control, clock, .. } = &*self.shared;
+        while let Some((content_type, body)) = posts.recv().await {
+            match control.post(&focus_url, content_type, body).await {
+                Ok(_) => {}
+                Err(LinkError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                    // The Focus is over, and then deleteConference is on its way; or it has another
+                    // MCU, and then nobody will ever end this.
+                    clock.sleep_until(Some(clock.now() + HEALTH_LIMIT)).await;
+                    return self.forget(&conference, &token);
+                }
+                // It or its successor provisions anew if it needs to.
+                Err(error) => debug!(%error, "the Focus does not take what an MCU reports"),
+            }
         }
     }
 
@@ -290,6 +357,11 @@ impl McuHost {
 
     /// Hands SIP to a conference; `false` if it is not here.
     pub(crate) fn deliver(&self, conference: &ConferenceUri, event: Event) -> bool {
+        if self.is_replaced(self.shared.clock.now()) {
+            // What waited here during a standstill has been sent to the successor too.
+            self.step_aside_if_replaced();
+            return true;
+        }
         let events = self.conferences().get(conference).map(|entry| entry.events.clone());
         events.is_some_and(|events| events.try_send(event).is_ok())
     }
@@ -332,7 +404,11 @@ struct Shell {
 }
 
 impl drive::Shell<Boxed> for Shell {
-    async fn perform(&mut self, _now: Time, action: Action) -> Performed<Event> {
+    async fn perform(&mut self, now: Time, action: Action) -> Performed<Event> {
+        if self.host.is_replaced(now) {
+            self.host.step_aside_if_replaced();
+            return Performed::Stop;
+        }
         let conference = self.conference.clone();
         let sip = match action {
             Action::ControlResponse { id, response } => {
@@ -386,19 +462,5 @@ impl Shell {
         // Unbounded, yet bounded by what participants do while one post is under way; the courier
         // ends only with this conference.
         let _ = self.courier.send((content_type, body));
-    }
-}
-
-/// Posts to the Focus, one document after the other.
-async fn carry(
-    mut posts: mpsc::UnboundedReceiver<(&'static str, Bytes)>,
-    control: ControlClient,
-    focus_url: String,
-) {
-    while let Some((content_type, body)) = posts.recv().await {
-        if let Err(error) = control.post(&focus_url, content_type, body).await {
-            // The Focus has gone; it or its successor provisions anew if it needs to.
-            debug!(%error, "the Focus does not take what an MCU reports");
-        }
     }
 }
