@@ -4,7 +4,9 @@
 
 mod authenticate;
 mod forward;
+mod held;
 mod mcu_links;
+mod mcu_places;
 mod route;
 mod route_token;
 mod serve;
@@ -18,7 +20,7 @@ use std::{
 
 use confab_conference::reason::Reason;
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
-use confab_schema::uri::{ConferenceUri, McuType, McuUri, UserUri};
+use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{
     ClientKey, DialogId, Failure, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput,
     Transactions, Transport, Uri,
@@ -29,7 +31,9 @@ use confab_users::Users;
 use crate::{focus_host, refusal};
 use authenticate::Waiting;
 use forward::Forwards;
+use held::Held;
 use mcu_links::McuLinks;
+use mcu_places::McuPlaces;
 use route_token::RouteTokens;
 use serve::Naming;
 
@@ -250,6 +254,7 @@ impl FocusInvites {
 }
 
 /// A request that waits for its answer: its transaction, the way it came, and what it says.
+#[derive(Clone)]
 struct Arrival {
     key: ServerKey,
     flow: Flow,
@@ -296,10 +301,13 @@ pub struct FrontEnd {
     conferences: BTreeMap<Flow, BTreeSet<ConferenceUri>>,
     mcus: BTreeMap<String, Flow>,
     /// Where the MCUs of active conferences are, by their SIP URIs.
-    mcu_of: BTreeMap<McuUri, String>,
+    places: McuPlaces,
     /// The links to MCUs of other machines.
     links: McuLinks,
-    trusted: BTreeSet<Flow>,
+    /// Requests within dialogs with MCUs.
+    held: Held,
+    /// The flows by which MCUs of ours come, with their SIP URIs.
+    trusted: BTreeMap<Flow, String>,
     sent: BTreeMap<ClientKey, Sent>,
 }
 
@@ -352,9 +360,10 @@ impl FrontEnd {
             focus_invites: FocusInvites::default(),
             conferences: BTreeMap::new(),
             mcus: BTreeMap::new(),
-            mcu_of: BTreeMap::new(),
+            places: McuPlaces::default(),
             links: McuLinks::default(),
-            trusted: BTreeSet::new(),
+            held: Held::default(),
+            trusted: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
@@ -380,6 +389,7 @@ impl FrontEnd {
     /// The sender of a request is gone, or never acknowledged the answer to his INVITE.
     fn abandoned(&mut self, now: Time, key: ServerKey, out: &mut Vec<Action>) {
         self.mcu_invites.remove(&key);
+        self.held.remove(&key);
         self.cancel_forward(now, &key, out);
         if let Some(conference) = self.focus_invites.conferences.remove(&key) {
             tell(conference, focus_host::Event::NotAcknowledged { key }, out);
@@ -388,6 +398,9 @@ impl FrontEnd {
 
     /// Answers a request.
     fn respond(&mut self, now: Time, key: &ServerKey, response: Response, out: &mut Vec<Action>) {
+        if response.status >= 200 {
+            self.held.remove(key);
+        }
         let mut outputs = Vec::new();
         self.transactions.respond(now, key, response, &mut outputs);
         self.work(now, outputs, out);
@@ -494,11 +507,7 @@ impl Machine for FrontEnd {
             Event::ForwardInvite { key, server_uri } => self.forward_to_mcu(now, &key, &server_uri, out),
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
             Event::McuMoved { mcu, server_uri } => self.mcu_moved(now, mcu, server_uri, out),
-            Event::ConferenceEnded { conference } => {
-                for media in McuType::ALL {
-                    self.mcu_of.remove(&conference.mcu(media));
-                }
-            }
+            Event::ConferenceEnded { conference } => self.conference_ended(now, &conference, out),
             Event::McuLinked { server_uri, flow } => self.linked(now, server_uri, flow, out),
             Event::McuUnlinked { server_uri } => self.unlinked(now, &server_uri, out),
         }
@@ -506,7 +515,8 @@ impl Machine for FrontEnd {
 
     fn deadline(&self) -> Option<Time> {
         let links = self.links.deadline();
-        [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline(), links]
+        let held = self.held.deadline();
+        [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline(), links, held]
             .into_iter()
             .flatten()
             .min()
@@ -527,5 +537,6 @@ impl Machine for FrontEnd {
             self.forwards_timeout(now, out);
         }
         self.links_timeout(now, out);
+        self.held_timeout(now, out);
     }
 }

@@ -31,7 +31,7 @@ impl FrontEnd {
         if let Err(response) = self.check(request) {
             return self.respond(now, key, response, out);
         }
-        if self.trusted.contains(flow) {
+        if self.trusted.contains_key(flow) {
             return self.route_trusted(now, arrival, out);
         }
         let claimed = match self.claimed(request) {

@@ -176,9 +176,9 @@ impl FrontEnd {
     /// Keeps us in the dialog. Between two transports each side is told the address it can reach
     /// (RFC 5658).
     fn record_route(&self, request: &mut Request, from: Flow, to: Flow) {
-        let token = self.tokens.issue(from, to, |flow| self.trusted.contains(flow), request);
+        let token = self.tokens.issue(from, to, |flow| self.trusted.contains_key(flow), request);
         // An MCU answers on its link, wherever it is.
-        let outside = |flow: &Flow| flow.transport != Transport::Inproc && !self.trusted.contains(flow);
+        let outside = |flow: &Flow| flow.transport != Transport::Inproc && !self.trusted.contains_key(flow);
         let mut sides: Vec<Transport> =
             [from, to].into_iter().filter(outside).map(|flow| flow.transport).collect();
         sides.dedup();
@@ -230,10 +230,20 @@ impl FrontEnd {
         reason: Failure,
         out: &mut Vec<Action>,
     ) {
+        if reason == Failure::Transport && self.held.may_be_sent_again(server) {
+            return self.hold_again(now, server, out);
+        }
         let Some(context) = self.forwards.contexts.get_mut(server) else { return };
         let mut outputs = Vec::new();
         context.forward.fail(branch, reason, &mut outputs);
         self.continue_forward(now, server, outputs, out);
+    }
+
+    /// Forgets where a request went: an answer that still comes from there counts no more.
+    pub(super) fn forget_forward(&mut self, server: &ServerKey) {
+        for branch in self.forwards.remove(server).into_iter().flat_map(|context| context.branches) {
+            self.sent.remove(&branch);
+        }
     }
 
     pub(super) fn cancel_forward(&mut self, now: Time, server: &ServerKey, out: &mut Vec<Action>) {

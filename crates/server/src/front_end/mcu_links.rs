@@ -26,7 +26,7 @@ pub(super) struct McuLinks {
     links: BTreeMap<String, Link>,
 }
 
-struct Link {
+pub(super) struct Link {
     state: State,
     /// Attempts in a row that failed.
     failures: u32,
@@ -50,7 +50,7 @@ impl McuLinks {
 
     /// The link to `server_uri`, which is opened now unless that is under way; `None` if it leads to
     /// no other process or there are too many.
-    fn want(&mut self, now: Time, server_uri: &str, out: &mut Vec<Action>) -> Option<&mut Link> {
+    pub(super) fn want(&mut self, now: Time, server_uri: &str, out: &mut Vec<Action>) -> Option<&mut Link> {
         let known = self.links.contains_key(server_uri);
         if !known && (!is_remote(server_uri) || self.links.len() >= LINK_LIMIT) {
             return None;
@@ -101,17 +101,19 @@ impl FrontEnd {
         }
     }
 
-    /// Dialogs with `mcu` go on at `server_uri`, to which a link is opened if there is none.
+    /// Dialogs with `mcu` go on at `server_uri`, to which a link is opened if there is none, and with
+    /// them what its predecessor has not answered.
     pub(super) fn mcu_moved(&mut self, now: Time, mcu: McuUri, server_uri: String, out: &mut Vec<Action>) {
         if !self.mcus.contains_key(&server_uri) {
             self.links.want(now, &server_uri, out);
         }
-        self.mcu_of.insert(mcu, server_uri);
+        self.places.set(mcu.clone(), server_uri);
+        self.send_held_of(now, &mcu, out);
     }
 
     /// A link stands, and its MCU has proved to be one.
     pub(super) fn linked(&mut self, now: Time, server_uri: String, flow: Flow, out: &mut Vec<Action>) {
-        self.trusted.insert(flow);
+        self.trusted.insert(flow, server_uri.clone());
         self.mcus.insert(server_uri.clone(), flow);
         // The link within the process is not among these: it never breaks.
         let Some(link) = self.links.links.get_mut(&server_uri) else { return };
@@ -121,6 +123,7 @@ impl FrontEnd {
         for key in std::mem::take(&mut link.waiting) {
             self.forward_to_mcu(now, &key, &server_uri, out);
         }
+        self.send_held_for(now, &server_uri, out);
     }
 
     /// A link could not be opened.

@@ -64,6 +64,9 @@ impl FrontEnd {
     pub(super) fn route(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
         let Arrival { key, flow, request } = &arrival;
         if let Some(other) = self.other_end(*flow, request) {
+            if let Some(mcu) = self.mcu_asked(request) {
+                return self.forward_in_dialog(now, arrival, mcu, out);
+            }
             return self.forward(now, arrival, None, vec![(None, other)], out);
         }
         let target = OpaqueTarget::parse(&request.uri.to_string());
@@ -83,6 +86,10 @@ impl FrontEnd {
 
     /// Routes what an MCU of ours sends: back into a dialog, or to a user it calls.
     pub(super) fn route_trusted(&mut self, now: Time, arrival: Arrival, out: &mut Vec<Action>) {
+        if self.is_replaced(arrival.flow, &arrival.request) {
+            // It may have stood still or been cut off: its participants have another.
+            return self.respond(now, &arrival.key, Response::to(&arrival.request, 481), out);
+        }
         if let Some(other) = self.other_end(arrival.flow, &arrival.request) {
             return self.forward(now, arrival, None, vec![(None, other)], out);
         }
@@ -98,13 +105,25 @@ impl FrontEnd {
         let routes = request.headers.routes().ok()?;
         let token = state(routes.first()?)?;
         let Some(other) = self.tokens.other_end(token, flow, request) else {
-            return self.trusted.contains(&flow).then(|| self.tokens.far_end(token, request))?;
+            return self.trusted.contains_key(&flow).then(|| self.tokens.far_end(token, request))?;
         };
-        let moved = || match OpaqueTarget::parse(&request.uri.to_string()) {
-            OpaqueTarget::Mcu(mcu) => self.mcus.get(self.mcu_of.get(&mcu)?).copied(),
-            _ => None,
-        };
+        let moved = || self.mcus.get(self.places.of(&self.mcu_asked(request)?)?).copied();
         Some(moved().unwrap_or(other))
+    }
+
+    /// The MCU that a participant's request is for, if it is known where that is.
+    fn mcu_asked(&self, request: &Request) -> Option<McuUri> {
+        match OpaqueTarget::parse(&request.uri.to_string()) {
+            OpaqueTarget::Mcu(mcu) => self.places.of(&mcu).is_some().then_some(mcu),
+            _ => None,
+        }
+    }
+
+    /// Whether an MCU speaks to participants for whom another has taken over.
+    fn is_replaced(&self, flow: Flow, request: &Request) -> bool {
+        let Some(server_uri) = self.trusted.get(&flow) else { return false };
+        let from = request.headers.from().map(|from| from.uri.to_string()).unwrap_or_default();
+        McuUri::parse(&from).is_ok_and(|mcu| self.places.has_left(&mcu, server_uri))
     }
 
     fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {

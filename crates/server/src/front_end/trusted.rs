@@ -21,7 +21,7 @@ impl FrontEnd {
             return self.forward_once_linked(now, key, server_uri, out);
         };
         let Some(McuInvite { user, mcu: uri, arrival }) = self.mcu_invites.remove(key) else { return };
-        self.mcu_of.insert(uri, server_uri.to_owned());
+        self.places.set(uri, server_uri.to_owned());
         self.forward(now, arrival, Some(&user), vec![(None, mcu)], out);
     }
 
@@ -44,6 +44,9 @@ impl FrontEnd {
     pub(super) fn cancelled(&mut self, now: Time, key: &ServerKey, out: &mut Vec<Action>) {
         if let Some(McuInvite { arrival, .. }) = self.mcu_invites.remove(key) {
             return self.respond(now, key, Response::to(&arrival.request, 487), out);
+        }
+        if let Some(request) = self.held.waiting(key).cloned() {
+            return self.respond(now, key, Response::to(&request, 487), out);
         }
         self.cancel_forward(now, key, out);
     }

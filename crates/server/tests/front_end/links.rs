@@ -8,7 +8,7 @@ use confab_server::{
     focus_host,
     front_end::{Action, Event},
 };
-use confab_sip::{Flow, Message, Method, Request, ServerKey};
+use confab_sip::{Flow, Message, Method, Request, Response, ServerKey};
 
 use crate::desk::{CHAT, Desk, answer, tcp, tls};
 
@@ -112,36 +112,145 @@ fn what_nobody_wants_is_given_up() {
     assert_eq!(links_wanted(&mut desk), 0);
 }
 
+/// Ann's session with the MCU, begun over [`LINK`].
+struct Session {
+    accepted: Response,
+    route: String,
+    cseq: u32,
+}
+
+impl Session {
+    fn begin(desk: &mut Desk) -> Session {
+        invite(desk);
+        linked(desk, LINK);
+        let there = desk.request_at(LINK);
+        let route = there.headers.get("Record-Route").unwrap().to_string();
+        let mut accepted = answer(&there, 200, "mcu");
+        accepted.headers.set("Record-Route", route.as_str());
+        desk.receives(LINK, accepted.clone());
+        links_wanted(desk);
+        desk.at(tcp(1));
+        Session { accepted, route, cseq: 10 }
+    }
+
+    fn within(&mut self, desk: &mut Desk, from: &str, to: &str, uri: &str) -> Request {
+        let mut request = desk.request("MESSAGE", uri, "ann@example.test");
+        for (name, of) in [("From", from), ("To", to)] {
+            request.headers.set(name, self.accepted.headers.get(of).unwrap().as_str());
+        }
+        self.cseq += 1;
+        request.headers.set("CSeq", format!("{} MESSAGE", self.cseq));
+        request.headers.set("Call-ID", self.accepted.headers.call_id().unwrap().as_str());
+        request.with_header("Route", self.route.as_str())
+    }
+
+    /// Ann says something; its number.
+    fn ann_says(&mut self, desk: &mut Desk) -> u32 {
+        let request = self.within(desk, "From", "To", CHAT);
+        desk.receives(tcp(1), request);
+        self.cseq
+    }
+
+    /// The MCU at this link says something to Ann.
+    fn mcu_says(&mut self, desk: &mut Desk, link: Flow) {
+        let request = self.within(desk, "To", "From", "sip:ann@198.51.100.1");
+        desk.receives(link, request);
+    }
+}
+
+/// The numbers of the requests that went out there.
+fn numbers(desk: &mut Desk, flow: Flow) -> Vec<u32> {
+    let number = |message: &Message| match message {
+        Message::Request(request) => Some(request.headers.cseq().unwrap().number),
+        Message::Response(_) => None,
+    };
+    desk.at(flow).iter().filter_map(number).collect()
+}
+
 #[test]
 fn a_broken_link_is_opened_again_at_once_and_its_dialogs_go_on() {
     let mut desk = Desk::open();
-    invite(&mut desk);
-    linked(&mut desk, LINK);
-    let there = desk.request_at(LINK);
-    let route = there.headers.get("Record-Route").unwrap().to_string();
-    let mut accepted = answer(&there, 200, "mcu");
-    accepted.headers.set("Record-Route", route.as_str());
-    desk.receives(LINK, accepted.clone());
-    links_wanted(&mut desk);
-    desk.at(tcp(1));
+    let mut session = Session::begin(&mut desk);
     desk.hear(Event::FlowClosed { flow: LINK });
     assert_eq!(links_wanted(&mut desk), 1);
 
     linked(&mut desk, tls(51));
-    let within = |desk: &mut Desk, from: &str, to: &str, uri: &str| {
-        let mut request = desk.request("MESSAGE", uri, "ann@example.test");
-        for (name, of) in [("From", from), ("To", to)] {
-            request.headers.set(name, accepted.headers.get(of).unwrap().as_str());
-        }
-        request.headers.set("Call-ID", accepted.headers.call_id().unwrap().as_str());
-        request.with_header("Route", route.as_str())
-    };
-    let from_ann = within(&mut desk, "From", "To", CHAT);
-    desk.receives(tcp(1), from_ann);
+    session.ann_says(&mut desk);
     assert_eq!(desk.request_at(tls(51)).method, Method::Message);
-    let to_ann = within(&mut desk, "To", "From", "sip:ann@198.51.100.1");
-    desk.receives(tls(51), to_ann);
+    session.mcu_says(&mut desk, tls(51));
     assert_eq!(desk.request_at(tcp(1)).method, Method::Message);
+}
+
+#[test]
+fn what_is_said_while_the_link_is_down_waits_for_it() {
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    let lost = session.ann_says(&mut desk);
+    assert_eq!(numbers(&mut desk, LINK), [lost]);
+    desk.hear(Event::FlowClosed { flow: LINK });
+    let waits = [session.ann_says(&mut desk), session.ann_says(&mut desk)];
+    assert_eq!(final_status(&mut desk), None, "nobody is told that anything failed");
+    unlinked(&mut desk);
+    desk.waits(Duration::from_secs(1));
+
+    linked(&mut desk, tls(51));
+    let sent = desk.at(tls(51));
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    for (message, number) in sent.into_iter().zip([lost, waits[0], waits[1]]) {
+        let Message::Request(there) = message else { panic!("{message:?}") };
+        assert_eq!(there.headers.cseq().unwrap().number, number, "in order");
+        desk.receives(tls(51), answer(&there, 200, "mcu"));
+        assert_eq!(final_status(&mut desk), Some(200));
+    }
+    // What was answered is not said again.
+    desk.hear(Event::FlowClosed { flow: tls(51) });
+    linked(&mut desk, tls(52));
+    assert_eq!(numbers(&mut desk, tls(52)), [0; 0]);
+}
+
+#[test]
+fn what_a_lost_server_did_not_answer_goes_to_its_successor() {
+    let successor = "sip:192.0.2.21:5073;transport=tls";
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    let unanswered = session.ann_says(&mut desk);
+    let there = desk.request_at(LINK);
+    let mcu = McuUri::parse(CHAT).unwrap();
+    desk.hear(Event::McuMoved { mcu: mcu.clone(), server_uri: successor.into() });
+    let waits = session.ann_says(&mut desk);
+    desk.hear(Event::McuLinked { server_uri: successor.into(), flow: tls(60) });
+    assert_eq!(numbers(&mut desk, tls(60)), [unanswered, waits]);
+
+    // The former one wakes up: neither its answer nor what it says gets through.
+    desk.receives(LINK, answer(&there, 500, "mcu"));
+    session.mcu_says(&mut desk, LINK);
+    assert_eq!(numbers(&mut desk, tcp(1)), [0; 0]);
+    assert_eq!(final_status(&mut desk), None);
+    assert_eq!(desk.answer_at(LINK).map(|response| response.status), Some(481));
+    session.mcu_says(&mut desk, tls(60));
+    assert_eq!(desk.request_at(tcp(1)).method, Method::Message);
+
+    // What neither of two answered is not sent to a third: it may be what kills them.
+    desk.hear(Event::McuMoved { mcu, server_uri: REMOTE.into() });
+    assert_eq!(numbers(&mut desk, LINK), [waits]);
+}
+
+#[test]
+fn nothing_waits_for_ever() {
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    desk.hear(Event::FlowClosed { flow: LINK });
+    session.ann_says(&mut desk);
+    unlinked(&mut desk);
+    desk.waits(Duration::from_secs(24));
+    assert_eq!(final_status(&mut desk), None);
+    desk.waits(Duration::from_secs(2));
+    assert_eq!(final_status(&mut desk), Some(Reason::McuUnavailable.sip_status()));
+
+    session.ann_says(&mut desk);
+    let conference = McuUri::parse(CHAT).unwrap().conference;
+    desk.hear(Event::ConferenceEnded { conference });
+    assert_eq!(final_status(&mut desk), Some(481));
 }
 
 #[test]
