@@ -15,6 +15,13 @@ fn two_sipes_confer_through_a_python_mcu() {
         meeting.lock_keeps_carol_out(scratch, &server);
         meeting.promote_bob();
         meeting.eject_carol();
+
+        // Another of its make takes over in the same dialogs.
+        let mut successor = Mcu::start_python(scratch, &server, "successor");
+        mcu.kill();
+        meeting.chat_about("the new server");
+        successor.wait_line(&format!("conference {}", meeting.uri()));
+        meeting.nothing_was_heard_twice();
         meeting.leave();
         meeting.sign_off();
     });
