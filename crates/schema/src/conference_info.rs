@@ -6,6 +6,7 @@
 
 mod description;
 mod endpoint;
+mod print;
 mod user;
 mod view;
 
@@ -18,6 +19,7 @@ pub use endpoint::{
     DisconnectionMethod, Endpoint, EndpointStatus, JoiningInfo, JoiningMethod, Media, MediaFilter,
     MediaStatus,
 };
+pub use print::Print;
 pub use user::{Role, User};
 pub(crate) use user::{read_roles, write_roles};
 pub use view::{ConferenceView, EntityMedia, EntityView};
@@ -124,6 +126,12 @@ impl ConferenceInfo {
         writer.finish()
     }
 
+    /// Prints the document for readers some of whom find one person in it as others do not. If it
+    /// has no `users`, it gets an empty list of them.
+    pub fn print(&self, view: View) -> Print {
+        Print::of(self, view)
+    }
+
     pub(crate) fn read(element: &Element) -> Result<ConferenceInfo, Malformed> {
         let users = part(element, "users").map(|users| {
             let read = parts(users, "user").map(User::read).collect::<Result<_, _>>()?;
@@ -148,9 +156,26 @@ impl ConferenceInfo {
     }
 
     pub(crate) fn write(&self, writer: &mut Writer, view: View) {
-        let form = Form { microsoft: view == View::Microsoft, states: self.version != 0 };
+        let form = self.form(view);
+        let extended = self.description.is_some() || self.users.is_some() || self.view.is_some();
+        self.write_before_users(writer, form, extended);
+        if let Some(users) = &self.users {
+            writer.start(NAMESPACE, "users");
+            form.state(writer, users.state);
+            users.users.iter().for_each(|user| user.write(writer, form));
+            writer.end();
+        }
+        self.write_after_users(writer, form);
+    }
+
+    fn form(&self, view: View) -> Form {
+        Form { microsoft: view == View::Microsoft, states: self.version != 0 }
+    }
+
+    /// `extended` says whether anything in it may be in the namespace of the extensions.
+    fn write_root(&self, writer: &mut Writer, form: Form, extended: bool) {
         writer.start(NAMESPACE, "conference-info");
-        if form.microsoft && self.holds_more_than_an_entity() {
+        if form.microsoft && extended {
             writer.declare(EXTENSIONS);
         }
         if form.microsoft && self.view.is_some() && form.states {
@@ -161,24 +186,21 @@ impl ConferenceInfo {
         if self.version != 0 {
             writer.attribute("version", &self.version.to_string());
         }
+    }
+
+    fn write_before_users(&self, writer: &mut Writer, form: Form, extended: bool) {
+        self.write_root(writer, form, extended);
         if let Some(description) = &self.description {
             description.write(writer, form);
         }
         self.write_conference_state(writer, form);
-        if let Some(users) = &self.users {
-            writer.start(NAMESPACE, "users");
-            form.state(writer, users.state);
-            users.users.iter().for_each(|user| user.write(writer, form));
-            writer.end();
-        }
+    }
+
+    fn write_after_users(&self, writer: &mut Writer, form: Form) {
         if let Some(view) = self.view.as_ref().filter(|_| form.microsoft) {
             view.write(writer, form);
         }
         writer.end();
-    }
-
-    fn holds_more_than_an_entity(&self) -> bool {
-        self.description.is_some() || self.users.is_some() || self.view.is_some()
     }
 
     /// In the plain form the lock, which OCS keeps in its own view of the Focus, stands here.
@@ -200,7 +222,7 @@ impl ConferenceInfo {
 }
 
 /// How the parts of a document are printed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
     /// With the extensions of OCS.
     pub(crate) microsoft: bool,

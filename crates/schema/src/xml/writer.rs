@@ -105,6 +105,13 @@ impl Writer {
         self.value(value);
     }
 
+    /// Where in the document stands what is written next. Nothing more can be added to the start
+    /// tag of the element just begun.
+    pub(crate) fn position(&mut self) -> usize {
+        self.close_tag();
+        self.out.len()
+    }
+
     /// Writes text into the open element.
     pub fn text(&mut self, text: &str) {
         if !text.is_empty() {
