@@ -1,7 +1,7 @@
 //! alice's conference at SIPE clients: create, join, chat, lock, promote, eject, leave.
 
 use crate::sipe::{SignOn, Sipe};
-use crate::{Scratch, Server};
+use crate::{Deadline, Scratch, Server, poll};
 
 /// alice's conference, as its members see it.
 pub struct Meeting {
@@ -113,15 +113,48 @@ impl Meeting {
         }
     }
 
+    /// carol joins and makes the meeting large: who leads is there for everybody, others are not.
+    pub fn carol_makes_it_large(&mut self, scratch: &Scratch, server: &Server) {
+        let mut carol = Sipe::signed_on(scratch, "carol", SignOn::Tcp(server.address()));
+        carol.command(&["join-conf", &self.focus]);
+        let mut carol = Member::joined(carol);
+        self.alice.sees("chat-user-left", &self.bob.client.uri());
+        let oneself = carol.client.uri();
+        carol.sees("chat-user-joined", &oneself);
+        carol.says("here I am");
+        for member in [&mut self.alice, &mut self.bob] {
+            member.hears(&carol.client.uri(), "here I am");
+        }
+        assert!(carol.leads(&self.alice.client.uri()), "everybody is told who leads");
+        assert!(!carol.lists(&self.bob.client.uri()), "he is one of many");
+        self.carol = Some(carol);
+    }
+
+    /// bob and carol leave, of which alice is told in numbers alone.
+    pub fn all_leave_but_alice(&mut self, server: &Server) {
+        let mut carol = self.carol.take().expect("she has joined");
+        for member in [&mut self.bob, &mut carol] {
+            member.client.command(&["chat-leave", &member.chat]);
+        }
+        carol.client.quit();
+        let alone =
+            || server.confab(&["conference", "show", self.id()]).contains("active, 1 in it").then_some(());
+        poll(Deadline::step(), alone).expect("who leaves is out");
+    }
+
+    /// bob joins again; nobody is counted any more.
+    pub fn bob_comes_again(&mut self) {
+        self.bob.client.command(&["join-conf", &self.focus]);
+        self.bob.chat = chat_of(&mut self.bob.client);
+        self.alice.sees("chat-user-joined", &self.bob.client.uri());
+    }
+
     /// bob removes carol: he may since he was promoted.
     pub fn eject_carol(&mut self) {
         let mut carol = self.carol.take().expect("she has joined");
         let uri = carol.client.uri();
         self.bob.client.command(&["chat-eject", &self.bob.chat, &uri]);
-        carol.client.wait("message", |event| {
-            let text = event["text"].as_str().unwrap_or_default();
-            event["conv"] == carol.chat && event["dir"] == "system" && text.contains("disconnected")
-        });
+        carol.is_disconnected();
         for member in [&mut self.alice, &mut self.bob] {
             member.sees("chat-user-left", &uri);
         }
@@ -145,9 +178,7 @@ impl Meeting {
 impl Member {
     /// Waits until the client is in the conference's chat.
     fn joined(mut client: Sipe) -> Member {
-        let joined = client.wait("chat-joined", |_| true);
-        let chat = joined["conv"].as_str().expect("a chat has a name").to_owned();
-        Member { chat, client }
+        Member { chat: chat_of(&mut client), client }
     }
 
     fn sees(&mut self, event: &str, who: &str) {
@@ -175,8 +206,29 @@ impl Member {
     }
 
     fn leads(&mut self, who: &str) -> bool {
-        let chat = self.client.ask_until(&["chats"], "chat", |event| event["conv"] == self.chat);
-        let users = chat["users"].as_array().expect("a chat lists its users");
-        users.iter().any(|user| user["who"] == who && user["leader"] == true)
+        self.listed().iter().any(|user| user["who"] == who && user["leader"] == true)
     }
+
+    fn lists(&mut self, who: &str) -> bool {
+        self.listed().iter().any(|user| user["who"] == who)
+    }
+
+    fn listed(&mut self) -> Vec<serde_json::Value> {
+        let chat = self.client.ask_until(&["chats"], "chat", |event| event["conv"] == self.chat);
+        chat["users"].as_array().expect("a chat lists its users").clone()
+    }
+
+    /// Waits until its client says that it was put out.
+    fn is_disconnected(&mut self) {
+        self.client.wait("message", |event| {
+            let text = event["text"].as_str().unwrap_or_default();
+            event["conv"] == self.chat && event["dir"] == "system" && text.contains("disconnected")
+        });
+    }
+}
+
+/// The name that a conference has in the client once it has been joined.
+fn chat_of(client: &mut Sipe) -> String {
+    let joined = client.wait("chat-joined", |_| true);
+    joined["conv"].as_str().expect("a chat has a name").to_owned()
 }

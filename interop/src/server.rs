@@ -49,7 +49,8 @@ impl Server {
         server
     }
 
-    fn start_with(scratch: &Scratch, authentication: Authentication, more: &str) -> Server {
+    /// The same with these further tables in its configuration.
+    pub fn start_with(scratch: &Scratch, authentication: Authentication, more: &str) -> Server {
         let (tcp_and_udp, tls) = (ports::free(), ports::free());
         let (config, data) = (scratch.file("confab.toml"), scratch.file("data"));
         let auth = if matches!(authentication, Authentication::Nobody) { "[]" } else { DIGEST };

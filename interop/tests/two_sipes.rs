@@ -39,6 +39,23 @@ fn two_sipes_confer_through_a_remote_mcu() {
 }
 
 #[test]
+fn three_sipes_are_in_a_large_meeting() {
+    namespace::run("three_sipes_are_in_a_large_meeting", &[Tool::Sipe], |scratch| {
+        let large = "\n[conferences]\nlarge_meeting = 2\n";
+        let mut server = Server::start_with(scratch, Authentication::Nobody, large);
+        let mut meeting = Meeting::begin(scratch, &mut server);
+        meeting.chat_about("the first day");
+        meeting.carol_makes_it_large(scratch, &server);
+        meeting.chat_about("the second day");
+        meeting.all_leave_but_alice(&server);
+        meeting.bob_comes_again();
+        meeting.chat_about("the third day");
+        meeting.leave();
+        meeting.sign_off();
+    });
+}
+
+#[test]
 fn a_conference_that_nobody_made_is_refused() {
     namespace::run("a_conference_that_nobody_made_is_refused", &[Tool::Sipe], |scratch| {
         let server = Server::start(scratch, Authentication::Nobody);

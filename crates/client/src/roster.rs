@@ -25,6 +25,7 @@ pub struct Roster {
     organizer: Option<String>,
     locked: bool,
     participants: IndexMap<UserUri, Participant>,
+    head_count: Option<usize>,
     /// Where each medium's conferencing server is.
     mcus: BTreeMap<McuType, McuUri>,
     /// The servers that are up: the URIs of the entity views.
@@ -81,6 +82,11 @@ pub enum RosterChange {
         /// Whether nobody else gets in.
         locked: bool,
     },
+    /// So many people are in now, of whom not all are named.
+    Count {
+        /// How many.
+        people: usize,
+    },
     /// The conference has another subject.
     Subject {
         /// The new one.
@@ -122,7 +128,13 @@ impl Roster {
         self.locked
     }
 
-    /// The people, in the order they came.
+    /// How many people are in, if the meeting is so large that only the presenters among them are
+    /// named, and oneself.
+    pub fn head_count(&self) -> Option<usize> {
+        self.head_count
+    }
+
+    /// The people who are named, in the order they came.
     pub fn participants(&self) -> impl ExactSizeIterator<Item = &Participant> {
         self.participants.values()
     }
@@ -184,6 +196,12 @@ impl Roster {
             for user in &users.users {
                 changes.extend(self.merge_user(user));
             }
+        }
+        if let Some(people) = document.conference_state.as_ref().and_then(|state| state.user_count)
+            && let people = people as usize
+            && self.head_count.replace(people) != Some(people)
+        {
+            changes.push(RosterChange::Count { people });
         }
         if let Some(view) = &document.view {
             self.merge_view(view, document, &mut changes);
@@ -310,7 +328,9 @@ fn merge_endpoint(legs: &mut Vec<Leg>, endpoint: &Endpoint) {
 
 #[cfg(test)]
 mod tests {
-    use confab_schema::conference_info::{ConferenceView, EndpointStatus, EntityView, Users};
+    use confab_schema::conference_info::{
+        ConferenceState, ConferenceView, EndpointStatus, EntityView, Users,
+    };
 
     use super::*;
 
@@ -350,6 +370,30 @@ mod tests {
         check(ann(State::Partial, vec![endpoint("{a}", State::Partial, None)]), &[("{a}", true)]);
         check(ann(State::Partial, vec![endpoint("{a}", State::Full, None)]), &[("{a}", false)]);
         check(ann(State::Deleted, vec![]), &[]);
+    }
+
+    #[test]
+    fn a_large_meeting_is_counted() {
+        let mut roster = Roster::default();
+        let counted = |document: ConferenceInfo, people| {
+            let state = ConferenceState { user_count: Some(people), ..ConferenceState::default() };
+            ConferenceInfo { conference_state: Some(state), ..document }
+        };
+        let bob = || User::deleted("sip:bob@example.test");
+        let all = vec![ann(State::Full, Vec::new()), User::new("sip:bob@example.test")];
+        roster.apply(&document(State::Full, 1, all.clone()), false);
+        assert_eq!(roster.head_count(), None);
+        // It became large: bob is one of many now.
+        let large = counted(document(State::Full, 2, vec![ann(State::Full, Vec::new()), bob()]), 501);
+        assert!(matches!(roster.apply(&large, false), Applied::Changed(changes) if changes.len() == 1));
+        assert_eq!((roster.head_count(), roster.participants().len()), (Some(501), 1));
+        let same = counted(document(State::Partial, 3, Vec::new()), 501);
+        assert_eq!(roster.apply(&same, false), Applied::Changed(Vec::new()));
+        let more = counted(document(State::Partial, 4, Vec::new()), 502);
+        let counted = RosterChange::Count { people: 502 };
+        assert_eq!(roster.apply(&more, false), Applied::Changed(vec![counted]));
+        roster.apply(&document(State::Full, 5, all), false);
+        assert_eq!((roster.head_count(), roster.participants().len()), (None, 2));
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn user(number: usize) -> UserUri {
 fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: usize::MAX,
+        large_meeting: 500,
         max_conferences_per_organizer: 10,
         allow_anonymous: false,
         media: vec![McuType::Chat],

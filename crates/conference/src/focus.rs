@@ -5,6 +5,7 @@
 //! [`Event::Command`], and answers as the [`Action`]s say.
 
 mod command;
+mod document;
 mod handover;
 mod join;
 mod lifecycle;
@@ -229,6 +230,13 @@ pub enum Action {
         /// Its version.
         version: u32,
     },
+    /// Send documents of one version, each to somebody else's subscriptions.
+    NotifyEach {
+        /// The documents.
+        documents: Vec<PersonalDocument>,
+        /// The version of all of them.
+        version: u32,
+    },
     /// Tell the subscriber that nothing more will come.
     EndSubscription {
         /// The dialog.
@@ -312,6 +320,16 @@ pub enum Action {
     },
     /// The meeting is over; the Focus can be dropped. The record stays.
     End,
+}
+
+/// What one person is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PersonalDocument {
+    /// The dialogs he is told in.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// An `application/conference-info+xml`.
+    #[serde(with = "text")]
+    pub document: Bytes,
 }
 
 /// Why the Focus ends somebody's dialog.
@@ -450,7 +468,7 @@ impl Machine for Focus {
         if self.ended {
             return None;
         }
-        let due = [self.changes.deadline(), self.mcus.deadline(), Some(self.end_deadline())];
+        let due = [self.changes_deadline(), self.mcus.deadline(), Some(self.end_deadline())];
         let due = due.into_iter().flatten().min()?;
         // What is done on time must not be lost with a Save that fails, so it comes after the answer.
         Some(self.unsaved.as_ref().map_or(due, |unsaved| due.max(unsaved.at + TICK)))
@@ -462,7 +480,7 @@ impl Machine for Focus {
             self.mcu_timeout(now, out);
         }
         // What the other timers changed is told at once.
-        if self.changes.deadline().is_some_and(|at| at <= now) {
+        if self.changes_deadline().is_some_and(|at| at <= now) {
             self.send_changes(now, out);
         }
         if let Some(ending) = self.ending_due(now) {

@@ -17,6 +17,8 @@ use crate::{reason::Reason, record::ConferenceRecord};
 pub struct MeetingPolicy {
     /// How many people may be in one conference at once.
     pub max_participants: usize,
+    /// A meeting of more people than this is a large one: not everybody is told of everybody.
+    pub large_meeting: usize,
     /// How many records one organizer may have at once.
     pub max_conferences_per_organizer: usize,
     /// The media that work and may be scheduled.
@@ -225,6 +227,14 @@ pub fn may_be_called(
     }
 }
 
+/// Is everybody told of somebody with this role, even in a large meeting?
+pub fn stands_out(role: Role) -> bool {
+    match role {
+        Role::Presenter => true,
+        Role::Attendee => false,
+    }
+}
+
 /// The role of somebody who is called in by one who wants him to have the role `wanted`.
 ///
 /// As when he joins, the organizer leads and the listed have the role they were listed with.
@@ -260,6 +270,7 @@ mod tests {
     fn policy(allow_anonymous: bool) -> MeetingPolicy {
         MeetingPolicy {
             max_participants: 3,
+            large_meeting: 500,
             max_conferences_per_organizer: 10,
             media: vec![McuType::Chat],
             allow_anonymous,

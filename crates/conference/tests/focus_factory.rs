@@ -37,6 +37,7 @@ fn now() -> Time {
 fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: 100,
+        large_meeting: 500,
         max_conferences_per_organizer: 3,
         allow_anonymous: true,
         media: vec![McuType::Chat, McuType::AudioVideo],

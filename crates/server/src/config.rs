@@ -100,6 +100,9 @@ pub struct FrontEndConfig {
 pub struct ConferencesConfig {
     /// How many people may be in one conference.
     pub max_participants: usize,
+    /// In a meeting of more people than this, everybody is told of the presenters, of himself and of
+    /// how many people are in; it is told whole again when half of them have left.
+    pub large_meeting: usize,
     /// How many conferences one person may have scheduled at once.
     pub max_per_organizer: usize,
     /// Whether organizers may open conferences to people who have not signed in but know the key.
@@ -154,6 +157,7 @@ impl Default for ConferencesConfig {
     fn default() -> ConferencesConfig {
         ConferencesConfig {
             max_participants: 250,
+            large_meeting: 500,
             max_per_organizer: 1000,
             allow_anonymous: false,
             default_lifetime_days: 14,
@@ -321,6 +325,7 @@ impl Config {
 impl ConferencesConfig {
     fn check(&self) -> anyhow::Result<()> {
         ensure!(self.max_participants > 0, "conferences.max_participants must be at least 1");
+        ensure!(self.large_meeting > 1, "conferences.large_meeting must be at least 2");
         for (name, value, least, most) in [
             ("default_lifetime_days", self.default_lifetime_days, 1, LONGEST_LIFETIME_DAYS),
             ("content_grace_days", self.content_grace_days, 0, 365),
@@ -417,6 +422,7 @@ mod tests {
             ("[front_end]\nlisten = [\"sctp:127.0.0.1:1\"]", "sctp"),
             ("[front_end]\ncertificate = \"a.pem\"", "private_key"),
             ("[conferences]\nmax_participants = 0", "max_participants"),
+            ("[conferences]\nlarge_meeting = 1", "large_meeting"),
             ("database_url_file = \"/nowhere/url\"", "/nowhere/url"),
             ("database_url_file = \"/dev/null\"", "/dev/null"),
             (

@@ -17,7 +17,7 @@ mod subscribe;
 use std::collections::{BTreeMap, BTreeSet};
 
 use confab_conference::{
-    focus::{self, CommandId, Focus, InviteId, JoinId, SubscriptionId},
+    focus::{self, CommandId, Focus, InviteId, JoinId, PersonalDocument, SubscriptionId},
     policy::Identity,
     reason::Reason,
 };
@@ -361,6 +361,13 @@ impl FocusHost {
                 focus::Action::Notify { subscriptions, document, .. } => {
                     for subscription in subscriptions {
                         self.notify(now, subscription, document.clone(), out);
+                    }
+                }
+                focus::Action::NotifyEach { documents, .. } => {
+                    for PersonalDocument { subscriptions, document } in documents {
+                        for subscription in subscriptions {
+                            self.notify(now, subscription, document.clone(), out);
+                        }
                     }
                 }
                 focus::Action::EndSubscription { subscription } => {

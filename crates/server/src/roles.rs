@@ -259,6 +259,7 @@ fn users_settings(policy: &MeetingPolicy, host: String) -> UsersSettings {
 fn policy(config: &Config) -> MeetingPolicy {
     MeetingPolicy {
         max_participants: config.conferences.max_participants,
+        large_meeting: config.conferences.large_meeting,
         max_conferences_per_organizer: config.conferences.max_per_organizer,
         // Only what works is advertised.
         media: vec![McuType::Chat],

@@ -34,6 +34,8 @@ pub struct Person {
 pub struct Picture {
     /// Who is in it.
     pub people: BTreeMap<UserUri, Participant>,
+    /// How many people are in, if not all of them are named.
+    pub head_count: Option<usize>,
     /// Whether nobody else gets in.
     pub locked: bool,
     /// The version of the last document.
@@ -60,12 +62,14 @@ impl Picture {
                     let people = roster.participants().map(|person| (person.user.clone(), person.clone()));
                     self.people = people.collect();
                     self.locked = roster.locked();
+                    self.head_count = roster.head_count();
                 }
                 RosterChange::Changed(person) => {
                     self.people.insert(person.user.clone(), person.clone());
                 }
                 RosterChange::Left { user } => drop(self.people.remove(user)),
                 RosterChange::Locked { locked } => self.locked = *locked,
+                RosterChange::Count { people } => self.head_count = Some(*people),
                 RosterChange::Subject { .. } => {}
             }
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use confab_client::{Command, Ending, Observation, Outcome, Undertaking};
 use confab_schema::{conference_info::Role, uri::ConferenceUri};
+use confab_server::config::ConferencesConfig;
 use confab_sim::{
     deployment::{Deployment, user},
-    person::Person,
+    person::{Person, Picture},
 };
 
 /// Vivian has scheduled a conference, and all three are on its chat.
@@ -159,4 +160,34 @@ async fn a_meeting_in_which_nobody_speaks_goes_on_for_hours() {
     assert_eq!(vivian.hears().await, heard("amy", "is anybody still here?"));
     assert_eq!(vivian.picture().on_chat(), ["amy", "hao", "vivian"]);
     drop(hao);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_meeting_is_counted_and_chats_all_the_same() {
+    let conferences = ConferencesConfig { large_meeting: 3, ..ConferencesConfig::default() };
+    let deployment = Deployment::with_conferences(conferences).await;
+    let (conference, [mut vivian, mut amy, mut hao]) = meeting(&deployment).await;
+    let mut bob = deployment.sign_on("bob").await;
+    bob.joins(&conference).await;
+    for person in [&mut vivian, &mut amy, &mut hao, &mut bob] {
+        let name = person.user.user().to_owned();
+        let mut expect = vec![&*name, "vivian"];
+        expect.sort_unstable();
+        expect.dedup();
+        let seen = |picture: &Picture| picture.head_count == Some(4) && picture.on_chat() == expect;
+        person.sees_that("four, of whom not all are named", seen).await;
+    }
+    amy.says("the harbour at nine?").await;
+    for person in [&mut vivian, &mut hao, &mut bob] {
+        assert_eq!(person.hears().await, heard("amy", "the harbour at nine?"));
+    }
+    // Who is promoted is somebody for everybody.
+    assert_eq!(vivian.commands(Command::Promote { user: user("amy") }).await, Outcome::Success);
+    hao.sees_that("Amy", |picture| picture.on_chat() == ["amy", "hao", "vivian"]).await;
+    bob.leaves().await;
+    hao.sees_that("three", |picture| picture.head_count == Some(3)).await;
+    vivian.leaves().await;
+    amy.leaves().await;
+    hao.sees_that("himself alone", |picture| picture.head_count.is_none()).await;
+    assert_eq!(hao.picture().roles(), [("hao", Role::Attendee)]);
 }

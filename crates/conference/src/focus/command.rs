@@ -101,7 +101,7 @@ impl Focus {
             Command::GetConference(keys) | Command::GetConferenceWithKey { keys, .. } => {
                 self.check_entity(keys.entity.as_deref())?;
                 self.allow(&incoming, Right::Watch)?;
-                let info = self.full_info();
+                let info = self.full_info(&incoming.user);
                 self.accept(&incoming, out);
                 self.finish(&incoming, ResultBody::Conference(Box::new(info)), BTreeSet::new(), out);
                 Ok(())
@@ -216,7 +216,7 @@ impl Focus {
             let role = policy::role_when_called(&self.record, &target, add.user.roles.first().copied());
             let name = add.user.display_text.clone().unwrap_or_else(|| target.user().to_owned());
             self.roster.add_person(&target, name, role);
-            self.changes.user(now, &target);
+            self.changed(now, &target);
             out.push(Action::CountPeople { count: self.roster.len() });
         }
         let mut person = add.user.clone();
@@ -290,7 +290,7 @@ impl Focus {
             self.finish_failed(incoming, "userDoesntExist", out);
             return Ok(());
         }
-        self.changes.user(now, &target);
+        self.changed(now, &target);
         let command = Command::ModifyUserRoles {
             keys: UserKeys { entity: self.record.uri.to_string(), user: target.to_string() },
             roles: vec![role],

@@ -171,7 +171,7 @@ impl Focus {
     /// An endpoint is on the medium no more; the person's client has to come anew.
     fn drop_leg(&mut self, now: Time, media: McuType, user: &UserUri, endpoint: &str, out: &mut Vec<Action>) {
         self.roster.remove_leg(user, media, endpoint);
-        self.changes.user(now, user);
+        self.changed(now, user);
         if self.roster.is_gone(user) {
             self.remove_person(now, user, None, out);
         }

@@ -52,7 +52,7 @@ impl Focus {
                 }
                 self.roster.add_person(&joiner.user, joiner.display_name, role);
                 self.roster.add_join(&joiner.user, join, endpoint, joiner.identity);
-                self.changes.user(now, &joiner.user);
+                self.changed(now, &joiner.user);
                 out.push(Action::CountPeople { count: self.roster.len() });
                 self.activate(now, out);
             }
@@ -149,13 +149,11 @@ impl Focus {
             return;
         }
         self.subscribers.add(subscription, user, view);
-        let document = self.full_document(view);
-        out.push(Action::AcceptSubscription { subscription, document });
+        self.refresh(subscription, out);
     }
 
     pub(super) fn refresh(&mut self, subscription: SubscriptionId, out: &mut Vec<Action>) {
-        if let Some(view) = self.subscribers.view(subscription) {
-            let document = self.full_document(view);
+        if let Some(document) = self.full_document(subscription) {
             out.push(Action::AcceptSubscription { subscription, document });
         } else {
             out.push(Action::RefuseSubscription { subscription, reason: Reason::NotJoined });
@@ -164,7 +162,7 @@ impl Focus {
 
     pub(super) fn leave(&mut self, now: Time, join: JoinId, out: &mut Vec<Action>) {
         let Some(user) = self.roster.remove_join(join) else { return };
-        self.changes.user(now, &user);
+        self.changed(now, &user);
         // Who has left the Focus with his last endpoint has left the conference: his media go too.
         if !self.roster.has_joined(&user) {
             self.remove_from_mcus(&user, None, out);
@@ -189,7 +187,7 @@ impl Focus {
         for subscription in self.subscribers.remove_user(user) {
             out.push(Action::EndSubscription { subscription });
         }
-        self.changes.user(now, user);
+        self.changed(now, user);
         out.push(Action::CountPeople { count: self.roster.len() });
     }
 }

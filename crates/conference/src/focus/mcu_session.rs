@@ -393,7 +393,7 @@ impl Focus {
             self.mcus.handovers.keep(media, &uri, &mut legs);
             let present = !legs.is_empty();
             if self.roster.set_legs(&uri, media, legs) {
-                self.changes.user(now, &uri);
+                self.changed(now, &uri);
                 if self.roster.is_gone(&uri) {
                     self.remove_person(now, &uri, None, out);
                 }

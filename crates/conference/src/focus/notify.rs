@@ -1,8 +1,25 @@
-//! Step 7: the conference state, full and partial, versioned (RFC 4575, c3p §8).
+//! Step 7: who is told what, and when: the conference state, full and partial, versioned (RFC 4575
+//! §4, c3p §8).
 //!
-//! There is one version per conference and every change goes to every subscriber, serialized once
-//! per view. The first change after a quiet time leaves at once; those that follow within
-//! [`COALESCE`] leave together.
+//! There is one version per conference. Each document raises it and goes to every subscriber, so
+//! nobody's versions skip, and it is serialized once per view. The first change after a quiet time
+//! leaves at once; those that follow within [`COALESCE`] leave together.
+//!
+//! Presenters and attendees read the same: what only leaders or the organizer may see (the conference
+//! key, his own data) is in nobody's document, and a Focus could not open the key if it wished to.
+//!
+//! **A large meeting** has more people than [`MeetingPolicy::large_meeting`], and stays one until half of
+//! them have left. There everybody is told of the presenters and
+//! of how many people are in, and each attendee of himself besides. If an attendee joined, changed
+//! or left, that is told of in numbers: by the next document for all, which holds the number
+//! whatever else it is about. Those of whom there is news find their own entry in it, put into what
+//! was printed once for everybody. So a personal document has no version of its own that others
+//! would miss, and the work for all does not grow with the attendees who come and go: if nothing
+//! but attendees changed, documents are [`REST`] apart for each subscriber that each must be sent
+//! to. When a meeting becomes large or ceases to be, everybody gets a full document in place of the
+//! change. It names as deleted who was told of before and is not in it.
+//!
+//! [`MeetingPolicy::large_meeting`]: crate::policy::MeetingPolicy::large_meeting
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +29,19 @@ use std::{
 use bytes::Bytes;
 use confab_machine::Time;
 use confab_schema::{
-    conference_info::{
-        ConfUri, ConferenceInfo, ConferenceView, Description, EntityMedia, EntityView, Organizer, State,
-        User, Users, View,
-    },
-    uri::{McuType, UserUri},
+    conference_info::{ConferenceInfo, State, User, Users, View},
+    uri::UserUri,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Focus, SubscriptionId};
+use super::{Action, Focus, PersonalDocument, SubscriptionId};
 
 /// Changes within this time of the last notification are sent together.
 const COALESCE: Duration = Duration::from_millis(100);
+
+/// In a large meeting, news of attendees rests for so long times the number of subscribers. To tell
+/// one of them takes less than a tenth of it, so this is the share of a processor it can take up.
+const REST: Duration = Duration::from_micros(200);
 
 /// Who is told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,13 +55,18 @@ impl Subscribers {
         self.of_user.get(user).map_or(0, BTreeSet::len)
     }
 
+    fn len(&self) -> usize {
+        self.views.len()
+    }
+
     pub(super) fn add(&mut self, subscription: SubscriptionId, user: UserUri, view: View) {
         self.of_user.entry(user.clone()).or_default().insert(subscription);
         self.views.insert(subscription, (user, view));
     }
 
-    pub(super) fn view(&self, subscription: SubscriptionId) -> Option<View> {
-        self.views.get(&subscription).map(|(_, view)| *view)
+    /// Whose subscription it is, and in which form he reads.
+    fn reader(&self, subscription: SubscriptionId) -> Option<(&UserUri, View)> {
+        self.views.get(&subscription).map(|(user, view)| (user, *view))
     }
 
     pub(super) fn remove(&mut self, subscription: SubscriptionId) {
@@ -72,9 +95,14 @@ impl Subscribers {
     fn with_view(&self, wanted: View) -> Vec<SubscriptionId> {
         self.views.iter().filter(|(_, (_, view))| *view == wanted).map(|(id, _)| *id).collect()
     }
+
+    fn of_with_view(&self, user: &UserUri, wanted: View) -> Vec<SubscriptionId> {
+        let all = self.of_user.get(user).into_iter().flatten();
+        all.filter(|id| self.reader(**id).is_some_and(|(_, view)| view == wanted)).copied().collect()
+    }
 }
 
-/// What subscribers have not been told yet.
+/// What subscribers have not been told yet, and what they have been.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Changes {
     /// The version of the last document sent, or of the first to be sent.
@@ -82,143 +110,192 @@ pub(super) struct Changes {
     users: BTreeSet<UserUri>,
     /// Whether the conference's own state changed: lock, or which MCUs are there.
     view: bool,
+    /// Since when there is something of which everybody is told.
     since: Option<Time>,
+    /// Since when there is news of attendees of a large meeting.
+    slight_since: Option<Time>,
     last_sent: Option<Time>,
+    /// Whether it is told as a large meeting.
+    large: bool,
+    /// In a large meeting, whomever subscribers may have been told of.
+    known: BTreeSet<UserUri>,
 }
 
 impl Default for Changes {
     fn default() -> Changes {
-        Changes { version: 1, users: BTreeSet::new(), view: false, since: None, last_sent: None }
+        Changes {
+            version: 1,
+            users: BTreeSet::new(),
+            view: false,
+            since: None,
+            slight_since: None,
+            last_sent: None,
+            large: false,
+            known: BTreeSet::new(),
+        }
     }
 }
 
 impl Changes {
-    /// Somebody came, changed or went.
-    pub(super) fn user(&mut self, now: Time, user: &UserUri) {
-        self.users.insert(user.clone());
-        self.since.get_or_insert(now);
-    }
-
     /// The conference's own state changed.
     pub(super) fn view(&mut self, now: Time) {
         self.view = true;
         self.since.get_or_insert(now);
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
-        let since = self.since?;
-        Some(self.last_sent.map_or(since, |sent| since.max(sent + COALESCE)))
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.large
+    }
+
+    /// When to send what has changed to so many subscribers.
+    fn deadline(&self, subscribers: usize) -> Option<Time> {
+        let at = |since: Time, pause| self.last_sent.map_or(since, |sent| since.max(sent + pause));
+        let slight = REST.saturating_mul(u32::try_from(subscribers).unwrap_or(u32::MAX)).max(COALESCE);
+        let dues =
+            [self.since.map(|since| at(since, COALESCE)), self.slight_since.map(|since| at(since, slight))];
+        dues.into_iter().flatten().min()
     }
 }
 
 impl Focus {
+    pub(super) fn changes_deadline(&self) -> Option<Time> {
+        self.changes.deadline(self.subscribers.len())
+    }
+
+    /// Somebody came, changed or went.
+    pub(super) fn changed(&mut self, now: Time, user: &UserUri) {
+        let stands_out = self.stands_out(user);
+        let changes = &mut self.changes;
+        changes.users.insert(user.clone());
+        if changes.large && stands_out {
+            changes.known.insert(user.clone());
+        }
+        let slight = changes.large && !changes.known.contains(user);
+        let since = if slight { &mut changes.slight_since } else { &mut changes.since };
+        since.get_or_insert(now);
+    }
+
     /// Sends what has changed to everybody, if anything has.
     pub(super) fn send_changes(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.changes.since.take().is_none() {
+        let changes = &mut self.changes;
+        if [changes.since.take(), changes.slight_since.take()] == [None, None] {
             return;
         }
-        self.changes.last_sent = Some(now);
-        self.changes.version += 1;
-        let users: Vec<User> = std::mem::take(&mut self.changes.users)
-            .into_iter()
-            .map(|user| {
-                self.roster.document(&user).unwrap_or_else(|| {
-                    let mut gone = User::new(user.to_string());
-                    gone.state = State::Deleted;
-                    gone
-                })
-            })
-            .collect();
-        let mut document = ConferenceInfo::partial(self.record.uri.to_string(), self.changes.version);
-        if !users.is_empty() {
-            document.users = Some(Users { state: State::Partial, users });
+        changes.last_sent = Some(now);
+        changes.version += 1;
+        let users = std::mem::take(&mut changes.users);
+        let view = std::mem::take(&mut changes.view);
+        let limit = self.policy.large_meeting;
+        let large = self.roster.len() > if changes.large { limit / 2 } else { limit };
+        if large != changes.large {
+            self.tell_all_anew(large, users, out);
+            return;
         }
-        if std::mem::take(&mut self.changes.view) {
+        let mut document = ConferenceInfo::partial(self.record.uri.to_string(), self.changes.version);
+        document.conference_state = self.head_count();
+        let (listed, own) = self.news(users);
+        if !listed.is_empty() {
+            document.users = Some(Users { state: State::Partial, users: listed });
+        }
+        if view {
             document.view = Some(self.conference_view(State::Partial));
         }
+        self.tell(&document, &own, out);
+    }
+
+    /// What there is to tell everybody of these people, and what each of some alone.
+    fn news(&mut self, users: BTreeSet<UserUri>) -> (Vec<User>, Vec<(UserUri, User)>) {
+        let (mut listed, mut own) = (Vec::new(), Vec::new());
+        for user in users {
+            let document = self.roster.document(&user);
+            let is_listed = self.is_listed(&user);
+            let known = &mut self.changes.known;
+            match document {
+                Some(document) if is_listed => listed.push(document),
+                document => {
+                    if known.remove(&user) || !self.changes.large {
+                        listed.push(User::deleted(user.to_string()));
+                    }
+                    own.extend(document.map(|document| (user, document)));
+                }
+            }
+        }
+        (listed, own)
+    }
+
+    /// Sends everything to everybody, as of a large meeting or of one that is none.
+    fn tell_all_anew(&mut self, large: bool, users: BTreeSet<UserUri>, out: &mut Vec<Action>) {
+        let known: BTreeSet<UserUri> = if large {
+            users.into_iter().chain(self.roster.users().cloned()).collect()
+        } else {
+            std::mem::take(&mut self.changes.known)
+        };
+        self.changes.large = large;
+        let mut own = Vec::new();
+        let mut document = self.full_info_for_all();
+        let listed = &mut document.users.get_or_insert_default().users;
+        for user in known {
+            let person = self.roster.document(&user);
+            if person.is_some() && self.is_listed(&user) {
+                if large {
+                    self.changes.known.insert(user);
+                }
+                continue;
+            }
+            // Deviation: a full document replaces all anyway, but pidgin-sipe merges it like any other.
+            listed.push(User::deleted(user.to_string()));
+            own.extend(person.map(|person| (user, person)));
+        }
+        self.tell(&document, &own, out);
+    }
+
+    /// Sends a document to everybody, and to those in `own` with what they alone are told.
+    fn tell(&self, document: &ConferenceInfo, own: &[(UserUri, User)], out: &mut Vec<Action>) {
+        let version = document.version;
         for view in [View::Microsoft, View::Rfc4575] {
-            let subscriptions = self.subscribers.with_view(view);
+            let mut subscriptions = self.subscribers.with_view(view);
+            if subscriptions.is_empty() {
+                continue;
+            }
+            if own.is_empty() {
+                out.push(Action::Notify { subscriptions, document: document.to_bytes(view), version });
+                continue;
+            }
+            let print = document.print(view);
+            let mut documents = Vec::new();
+            let mut apart = BTreeSet::new();
+            for (user, person) in own {
+                let his = self.subscribers.of_with_view(user, view);
+                if !his.is_empty() {
+                    apart.extend(his.iter().copied());
+                    documents.push(PersonalDocument { subscriptions: his, document: print.with(person) });
+                }
+            }
+            subscriptions.retain(|subscription| !apart.contains(subscription));
             if !subscriptions.is_empty() {
-                let document = document.to_bytes(view);
-                out.push(Action::Notify { subscriptions, document, version: self.changes.version });
+                out.push(Action::Notify { subscriptions, document: print.document(), version });
+            }
+            if !documents.is_empty() {
+                out.push(Action::NotifyEach { documents, version });
             }
         }
     }
 
     /// Everything, in place of the changes that a slow subscriber missed.
     pub(super) fn catch_up(&mut self, subscription: SubscriptionId, out: &mut Vec<Action>) {
-        if let Some(view) = self.subscribers.view(subscription) {
-            let document = self.full_document(view);
+        if let Some(document) = self.full_document(subscription) {
             let version = self.changes.version;
             out.push(Action::Notify { subscriptions: vec![subscription], document, version });
         }
     }
 
-    /// Everything, for somebody who subscribes or asks anew.
-    pub(super) fn full_document(&self, view: View) -> Bytes {
-        self.full_info().to_bytes(view)
-    }
-
-    pub(super) fn full_info(&self) -> ConferenceInfo {
-        let mut document = ConferenceInfo::partial(self.record.uri.to_string(), self.changes.version);
-        document.state = State::Full;
-        document.description = Some(self.description());
-        let users = self.roster.users().filter_map(|user| self.roster.document(user)).collect();
-        document.users = Some(Users { state: State::Full, users });
-        document.view = Some(self.conference_view(State::Full));
-        document
-    }
-
-    fn description(&self) -> Description {
-        let record = &self.record;
-        let conf_uris = self.media.iter().map(|media| ConfUri {
-            uri: record.uri.mcu(*media).to_string(),
-            display_text: Some(media.as_str().into()),
-            purpose: Some(media.as_str().into()),
-        });
-        Description {
-            subject: Some(record.subject.clone()),
-            conf_uris: conf_uris.collect(),
-            conference_id: Some(record.uri.id.to_string()),
-            expiry: Some(record.expires),
-            last_update: Some(record.updated),
-            is_active: Some(true),
-            admission: Some(record.admission),
-            organizer: Some(Organizer {
-                display_name: Some(record.organizer().user().into()),
-                uri: Some(record.organizer().to_string()),
-            }),
-            notification_data: record.notification_data.clone(),
-            ..Description::default()
-        }
-    }
-
-    /// The lock, in the view of the Focus and of each MCU: pidgin-sipe looks only at the chat one.
-    fn conference_view(&self, state: State) -> ConferenceView {
-        let locked = Some(self.record.locked);
-        let mut entity_views = vec![EntityView {
-            entity: self.record.uri.to_string(),
-            state: State::Full,
-            locked,
-            ..EntityView::default()
-        }];
-        entity_views.extend(self.mcus.shown().map(|media| EntityView {
-            entity: self.record.uri.mcu(media).to_string(),
-            state: State::Full,
-            locked,
-            media: vec![EntityMedia::new(media.as_str())],
-            ..EntityView::default()
-        }));
-        if state == State::Partial {
-            // What is only left out of a change is still there for whoever reads it.
-            let shown: Vec<McuType> = self.mcus.shown().collect();
-            let gone = self.media.iter().filter(|media| !shown.contains(media));
-            entity_views.extend(gone.map(|media| EntityView {
-                entity: self.record.uri.mcu(*media).to_string(),
-                state: State::Deleted,
-                ..EntityView::default()
-            }));
-        }
-        ConferenceView { state, entity_views }
+    /// Everything that a subscriber may know, in the form he reads.
+    pub(super) fn full_document(&self, subscription: SubscriptionId) -> Option<Bytes> {
+        let (user, view) = self.subscribers.reader(subscription)?;
+        Some(self.full_info(user).to_bytes(view))
     }
 }

@@ -106,6 +106,12 @@ impl Traced for Action {
                 Client,
                 format!("NOTIFY conference-info v{version} to {}", subscriptions.len()),
             ),
+            Action::NotifyEach { documents, version } => FlowNote::new(
+                7,
+                Focus,
+                Client,
+                format!("NOTIFY conference-info v{version} to {}, each his own", documents.len()),
+            ),
             Action::FinishCommand { response, .. } => {
                 FlowNote::new(7, Focus, Client, format!("INFO {}", outcome(response)))
             }

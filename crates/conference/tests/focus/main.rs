@@ -4,6 +4,7 @@
 
 mod answers;
 mod joining;
+mod large;
 mod leading;
 mod lifecycle;
 mod limits;

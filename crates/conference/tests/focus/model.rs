@@ -19,6 +19,8 @@ use crate::{answers::*, stage::*};
 
 const PEOPLE: [&str; 6] = ["ann", "bob", "pat", "eve", "dan", "kim"];
 const MOST: usize = 4;
+/// Meetings of more people than this are large, in every other run.
+const LARGE: [usize; 2] = [MOST, 2];
 const SEEDS: u8 = 25;
 const STEPS: usize = 250;
 
@@ -129,11 +131,15 @@ impl Model {
         }
     }
 
-    /// Whether a document shows the same.
-    fn check(&self, document: &ConferenceInfo, context: &str) {
+    /// Whether a document shows the same to `reader`: of a large meeting, which is counted, the
+    /// presenters and himself.
+    fn check(&self, document: &ConferenceInfo, reader: &str, context: &str) {
+        let count = document.conference_state.as_ref().and_then(|state| state.user_count);
+        assert!(count.is_none_or(|count| count as usize == self.people.len()), "{context}: counted");
         let held: Vec<Line> = self
             .people
             .iter()
+            .filter(|(who, _)| count.is_none() || self.leads(who) || **who == reader)
             .map(|(who, person)| {
                 let joins = person.joins.values().cloned().collect();
                 (user(who).to_string(), person.role, joins, person.leg)
@@ -159,6 +165,8 @@ fn line(user: &User) -> Line {
 
 /// One run: the Focus, the model, and what is under way between them.
 struct Run {
+    /// Above how many people a meeting is large.
+    large: usize,
     stage: Stage,
     model: Model,
     dice: Entropy,
@@ -304,10 +312,25 @@ impl Run {
         format!("the server has not done {story}")
     }
 
+    /// What everybody has been told by now.
+    fn check_told(&mut self, context: &str) -> usize {
+        self.stage.settle();
+        let people = self.model.people.len();
+        let mut told = 0;
+        for (subscription, who) in &self.subscriptions {
+            let Some(watcher) = self.stage.watchers.get(subscription) else { continue };
+            self.model.check(&watcher.known, who, context);
+            assert!(watcher.count().is_some() || people <= self.large, "{context}: {people} are many");
+            assert!(watcher.count().is_none() || people > self.large / 2, "{context}: {people} are few");
+            told += watcher.partials;
+        }
+        told
+    }
+
     fn check(&mut self, context: &str) {
         let Some((_, who)) = self.any_join() else { return };
         let document = self.stage.full_document(who);
-        self.model.check(&document, context);
+        self.model.check(&document, who, context);
         self.subscriptions.retain(|(subscription, _)| self.stage.watchers.contains_key(subscription));
         assert_eq!(self.subscriptions.len(), self.stage.watchers.len(), "{context}");
     }
@@ -317,8 +340,10 @@ impl Run {
 fn a_naive_conference_agrees() {
     let mut told = 0;
     for seed in 0..SEEDS {
+        let large = LARGE[usize::from(seed) % LARGE.len()];
         let mut run = Run {
-            stage: Stage::with(|_, policy| policy.max_participants = MOST),
+            large,
+            stage: Stage::with(|_, policy| (policy.max_participants, policy.large_meeting) = (MOST, large)),
             model: Model::default(),
             dice: Entropy::from_seed([seed; 32]),
             subscriptions: Vec::new(),
@@ -332,11 +357,7 @@ fn a_naive_conference_agrees() {
             let context = format!("seed {seed}, step {step}, {story}");
             run.check(&context);
             if step % 10 == 9 {
-                run.stage.settle();
-                for watcher in run.stage.watchers.values() {
-                    run.model.check(&watcher.known, &context);
-                    told += watcher.partials;
-                }
+                told += run.check_told(&context);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_conference::{
-    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, SubscriptionId},
+    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, PersonalDocument, SubscriptionId},
     policy::{Identity, MeetingPolicy},
     record::{ConferenceRecord, Invitee},
 };
@@ -122,6 +122,15 @@ impl Stage {
                     assert_eq!(document.version, *version);
                     for subscription in subscriptions {
                         self.watchers.get_mut(subscription).unwrap().notified(document.clone());
+                    }
+                }
+                Action::NotifyEach { documents, version } => {
+                    for PersonalDocument { subscriptions, document } in documents {
+                        let document = ConferenceInfo::parse(document).unwrap();
+                        assert_eq!(document.version, *version);
+                        for subscription in subscriptions {
+                            self.watchers.get_mut(subscription).unwrap().notified(document.clone());
+                        }
                     }
                 }
                 Action::EndSubscription { subscription } => {
@@ -303,6 +312,7 @@ pub fn lock(locked: bool) -> Command {
 fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: 10,
+        large_meeting: 500,
         max_conferences_per_organizer: 10,
         allow_anonymous: true,
         media: vec![McuType::Chat],

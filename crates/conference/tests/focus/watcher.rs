@@ -17,16 +17,25 @@ impl Watcher {
         assert_eq!(document.state, State::Full, "the first document is full");
         assert!(document.version >= self.known.version, "versions never go back");
         self.known = document;
+        let users = &mut self.known.users.as_mut().expect("a full document has them").users;
+        users.retain(|user| user.state != State::Deleted);
+        users.sort_by(|one, other| one.entity.cmp(&other.entity));
     }
 
-    /// A change.
+    /// A change, or everything in its place.
     pub fn notified(&mut self, document: ConferenceInfo) {
-        assert_eq!(document.state, State::Partial);
         assert_eq!(document.version, self.known.version + 1, "a version never skips");
+        if document.state == State::Full {
+            return self.accepted(document);
+        }
+        assert_eq!(document.state, State::Partial);
         let told = document.users.is_some() || document.view.is_some() || document.conference_state.is_some();
         assert!(told, "a change has something to tell");
         self.partials += 1;
         self.known.version = document.version;
+        if document.conference_state.is_some() {
+            self.known.conference_state = document.conference_state;
+        }
         for user in document.users.into_iter().flat_map(|users| users.users) {
             self.merge_user(user);
         }
@@ -65,6 +74,19 @@ impl Watcher {
     /// Somebody, by the first part of his address.
     pub fn user(&self, who: &str) -> Option<&User> {
         self.users().iter().find(|user| user.entity == format!("sip:{who}@example.test"))
+    }
+
+    /// How many people are in, if they are counted.
+    pub fn count(&self) -> Option<u32> {
+        self.known.conference_state.as_ref().and_then(|state| state.user_count)
+    }
+
+    /// The names of those he knows of.
+    pub fn names(&self) -> Vec<&str> {
+        self.users()
+            .iter()
+            .filter_map(|user| Some(user.entity.strip_prefix("sip:")?.split_once('@')?.0))
+            .collect()
     }
 
     /// The lock in each entity view, by entity.

@@ -217,7 +217,11 @@ fn show(seen: &Observation) {
                 for person in roster.participants() {
                     println!("* {} is here as {}.", name(&person.user), person.role.as_str());
                 }
+                if let Some(people) = roster.head_count() {
+                    println!("* {people} people are here.");
+                }
             }
+            RosterChange::Count { people } => println!("* {people} people are here."),
             RosterChange::Changed(person) => {
                 println!("* {} is here as {}.", name(&person.user), person.role.as_str());
             }

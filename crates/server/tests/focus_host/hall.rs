@@ -63,6 +63,7 @@ impl Hall {
     pub fn with(make_host: impl FnOnce(FocusHost) -> Box<dyn Restorable>) -> Hall {
         let policy = MeetingPolicy {
             max_participants: 10,
+            large_meeting: 500,
             max_conferences_per_organizer: 10,
             allow_anonymous: true,
             media: vec![McuType::Chat],

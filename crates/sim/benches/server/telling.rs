@@ -196,6 +196,7 @@ fn sender(number: usize) -> Sender {
 fn policy() -> MeetingPolicy {
     MeetingPolicy {
         max_participants: usize::MAX,
+        large_meeting: 500,
         max_conferences_per_organizer: 10,
         allow_anonymous: false,
         media: vec![McuType::Chat],

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_conference::{
-    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, SubscriptionId},
+    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, PersonalDocument, SubscriptionId},
     policy::{Identity, MeetingPolicy},
     record::{ConferenceRecord, Invitee},
 };
@@ -89,6 +89,7 @@ impl Stage {
         };
         let policy = MeetingPolicy {
             max_participants: MOST,
+            large_meeting: MOST - 1,
             max_conferences_per_organizer: 1,
             allow_anonymous: true,
             media: vec![McuType::Chat],
@@ -302,6 +303,15 @@ impl Stage {
                     ConferenceInfo::parse(&document).expect("a document can be read");
                     let known = |of| self.subscriptions.get(of) == Some(&Question::Accepted);
                     assert!(subscriptions.iter().all(known), "only subscribers are told");
+                }
+                Action::NotifyEach { documents, version } => {
+                    assert!(version >= self.version, "versions never go back");
+                    self.version = version;
+                    for PersonalDocument { subscriptions, document } in documents {
+                        ConferenceInfo::parse(&document).expect("a document can be read");
+                        let known = |of| self.subscriptions.get(of) == Some(&Question::Accepted);
+                        assert!(subscriptions.iter().all(known), "only subscribers are told");
+                    }
                 }
                 Action::AcceptCommand { command, .. } => accept(&mut self.commands, command),
                 Action::RefuseCommand { command, .. } => close(&mut self.commands, command, &Question::Asked),
