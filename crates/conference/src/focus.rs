@@ -10,6 +10,7 @@ mod handover;
 mod join;
 mod lifecycle;
 mod mcu_session;
+mod medium_join;
 mod notify;
 mod roster;
 mod text;
@@ -79,6 +80,25 @@ pub enum Event {
         display_name: String,
         /// The body: one `addUser`.
         request: cccp::Request,
+    },
+    /// Step 8 without step 3: somebody who speaks no C3P sent INVITE to the conference, offering media.
+    /// He joins by the first of them that the meeting has (RFC 4579 §5.1).
+    JoinMedium {
+        /// The INVITE.
+        invite: InviteId,
+        /// Who, as authenticated.
+        user: UserUri,
+        /// How he proved it.
+        identity: Identity,
+        /// What to call him in the roster.
+        display_name: String,
+        /// The media, as he prefers them.
+        offered: Vec<McuType>,
+    },
+    /// Who sent this INVITE gave it up, or the connection it came by is lost for good.
+    InviteLost {
+        /// The INVITE.
+        invite: InviteId,
     },
     /// The INVITE dialog ended (BYE, or the connection was lost for good).
     Left {
@@ -283,6 +303,8 @@ pub enum Action {
     ForwardInvite {
         /// The INVITE.
         invite: InviteId,
+        /// On which medium.
+        media: McuType,
         /// The MCU's own SIP URI.
         server_uri: String,
     },
@@ -299,6 +321,11 @@ pub enum Action {
         invite: InviteId,
         /// By which rule.
         reason: Reason,
+    },
+    /// Somebody is not in by this [`Event::JoinMedium`] any more.
+    InviteOver {
+        /// The INVITE.
+        invite: InviteId,
     },
     /// Durable: what follows waits until the database has this record. If the database has another
     /// version, `change` is made to that, and [`Event::RecordChanged`] tells the Focus.
@@ -416,6 +443,11 @@ impl Focus {
         &self.record
     }
 
+    /// The media of this meeting.
+    pub fn media(&self) -> &[McuType] {
+        &self.media
+    }
+
     /// Seeds a Focus that was restored from a snapshot, which never holds entropy.
     pub fn seed(&mut self, entropy: Entropy) {
         self.entropy = entropy;
@@ -440,6 +472,11 @@ impl Machine for Focus {
             Event::Join { join, user, identity, display_name, request } => {
                 self.join(now, join, join::Joiner { user, identity, display_name }, &request, out);
             }
+            Event::JoinMedium { invite, user, identity, display_name, offered } => {
+                let joiner = join::Joiner { user, identity, display_name };
+                self.join_medium(now, invite, joiner, &offered, out);
+            }
+            Event::InviteLost { invite } => self.invite_lost(now, invite, out),
             Event::Left { join } => self.leave(now, join, out),
             Event::Subscribe { subscription, user, view } => self.subscribe(subscription, user, view, out),
             Event::Refresh { subscription } => self.refresh(subscription, out),

@@ -61,6 +61,8 @@ pub enum Reason {
     McuUnavailable,
     /// The conference was not scheduled with this medium.
     MediumNotScheduled,
+    /// The offer has none of the conference's media.
+    NoCommonMedium,
     /// The database does not answer.
     StoreUnavailable,
     /// Too many requests are waiting.
@@ -95,6 +97,7 @@ impl Reason {
             | Reason::NotJoined => 403,
             Reason::NoSuchConference | Reason::InvalidMcu | Reason::MediumNotScheduled => 404,
             Reason::McuUnavailable => 480,
+            Reason::NoCommonMedium => 488,
             Reason::CommandNotImplemented => 501,
             Reason::StoreUnavailable | Reason::Busy => 503,
         }
@@ -114,7 +117,7 @@ impl Reason {
             Reason::InvalidEndpoint => Some(3009),
             // Deviation: 3012 (invalid conference URI) is also sent for one that names no conference.
             Reason::NoSuchConference => Some(3012),
-            Reason::InvalidMcu | Reason::MediumNotScheduled => Some(3013),
+            Reason::InvalidMcu | Reason::MediumNotScheduled | Reason::NoCommonMedium => Some(3013),
             // Deviation: lock, size and admission have no number in reach; 3014 (authorization) is sent.
             Reason::NotInvited
             | Reason::AnonymousNotAllowed
@@ -157,7 +160,7 @@ impl Reason {
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::NotJoined => "unauthorized",
-            Reason::MediumNotScheduled => "mcuTypeNotAvailable",
+            Reason::MediumNotScheduled | Reason::NoCommonMedium => "mcuTypeNotAvailable",
             Reason::Busy => "serverBusy",
             Reason::C3pUnreadable
             | Reason::BadFrom
@@ -226,17 +229,14 @@ impl Reason {
             Reason::NotPresenter => {
                 "Only leaders of the conference may do this. Ask a leader to promote you."
             }
-            Reason::OrganizerLeads => {
-                "The organizer always leads the conference and cannot be made an attendee."
-            }
-            Reason::AttendeeDialOut => {
-                "Only leaders may call other people into the conference. Ask a leader to do it."
-            }
+            Reason::OrganizerLeads => "The organizer always leads and cannot be made an attendee.",
+            Reason::AttendeeDialOut => "Only leaders may call others in. Ask a leader to do it.",
             Reason::NotJoined => "You are not in this conference. Join it first.",
             Reason::McuUnavailable => {
                 "No conferencing server for this medium is available at the moment. Try again shortly."
             }
             Reason::MediumNotScheduled => "The conference was not scheduled with this medium.",
+            Reason::NoCommonMedium => "The call offers none of the media that this conference has.",
             Reason::StoreUnavailable => {
                 "The conferencing database does not answer; nothing was changed. Try again shortly."
             }

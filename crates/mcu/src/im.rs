@@ -9,6 +9,7 @@ mod notify;
 mod relay;
 mod roster;
 mod session;
+mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,6 +86,8 @@ enum Pending {
     Message { leg: LegId, user: UserUri, message_id: u32 },
     /// That somebody is typing.
     Typing { leg: LegId },
+    /// That the session is still wanted (RFC 4028).
+    Refresh { leg: LegId },
     /// Our INVITE. The leg may be gone, then whoever answers is told so.
     Call { leg: LegId, invite: Box<Request> },
 }
@@ -171,6 +174,7 @@ impl ImConference {
         let is_final = response.status >= 200;
         match self.requests.get(&id) {
             Some(Pending::Call { .. }) => self.call_answered(now, id, response, out),
+            Some(Pending::Refresh { .. }) if is_final => self.refreshed(now, id, response.status, out),
             Some(_) if is_final => {
                 let diagnostics = response.headers.get("ms-diagnostics").map(|value| value.to_string());
                 self.answered(id, response.status, diagnostics, out);
@@ -180,10 +184,10 @@ impl ImConference {
     }
 
     fn request_failed(&mut self, now: Time, id: u64, out: &mut Vec<Action>) {
-        if let Some(Pending::Call { .. }) = self.requests.get(&id) {
-            self.call_failed(now, id, out);
-        } else {
-            self.answered(id, 408, None, out);
+        match self.requests.get(&id) {
+            Some(Pending::Call { .. }) => self.call_failed(now, id, out),
+            Some(Pending::Refresh { .. }) => self.refreshed(now, id, 408, out),
+            _ => self.answered(id, 408, None, out),
         }
     }
 
@@ -191,7 +195,8 @@ impl ImConference {
         match self.roster.leg(id).map(|leg| &leg.state) {
             Some(LegState::Called(_)) => self.ring_timeout(now, id, out),
             Some(LegState::Expected { .. } | LegState::Disconnected { .. }) => self.remove_leg(id, None, out),
-            Some(LegState::InSession(_)) | None => {}
+            Some(LegState::InSession(_)) => self.keep_up(now, id, out),
+            None => {}
         }
     }
 
@@ -209,6 +214,9 @@ impl ImConference {
             LegState::InSession(session) => {
                 if let Some(call) = session.call {
                     self.requests.remove(&call);
+                }
+                if let Some(at) = session.deadline() {
+                    self.timers.remove(&(at, Timer::Leg(id)));
                 }
             }
         }

@@ -11,6 +11,7 @@ mod info;
 mod join;
 mod journal;
 mod pairs;
+mod plain;
 mod saved_flow;
 mod subscribe;
 
@@ -32,10 +33,16 @@ use drain::Drain;
 use info::Command;
 use join::Joined;
 pub use journal::{Journaled, MakeHost, Restorable};
+use plain::Invited;
+pub use plain::is_plain;
 pub use saved_flow::SavedFlow;
 use subscribe::Subscribed;
 
-use crate::refusal;
+use crate::{
+    control_link::{CCCP, CONFERENCE_INFO},
+    offer::SDP,
+    refusal,
+};
 
 /// Who sent a request, as the front end vouches for him.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +78,8 @@ pub enum Event {
         /// Which MCU.
         mcu: McuUri,
     },
-    /// The 200 to an INVITE was never acknowledged, or could not be sent.
+    /// The 200 to an INVITE was never acknowledged, or could not be sent; or its sender gave it up
+    /// before that.
     NotAcknowledged {
         /// The INVITE's transaction.
         key: ServerKey,
@@ -125,7 +133,9 @@ pub enum Action {
     ForwardInvite {
         /// The INVITE's transaction.
         key: ServerKey,
-        /// The MCU.
+        /// The MCU, as clients know it.
+        mcu: McuUri,
+        /// Where it is.
         server_uri: String,
     },
     /// Dialogs with this MCU go on with the one at this SIP URI.
@@ -215,7 +225,10 @@ pub struct FocusHost {
     /// When a session timer of an INVITE dialog next has something to do.
     upkeep: BTreeSet<(Time, JoinId)>,
     commands: BTreeMap<CommandId, Command>,
-    invites: BTreeMap<InviteId, ServerKey>,
+    invites: BTreeMap<InviteId, Invited>,
+    /// The connections of those who are in by a medium alone.
+    medium_joins: BTreeMap<InviteId, Flow>,
+    medium_joins_by_flow: ByFlow<InviteId>,
     sent: BTreeMap<u64, Sent>,
     last_id: u64,
     drain: Option<Drain>,
@@ -242,6 +255,8 @@ impl FocusHost {
             upkeep: BTreeSet::new(),
             commands: BTreeMap::new(),
             invites: BTreeMap::new(),
+            medium_joins: BTreeMap::new(),
+            medium_joins_by_flow: ByFlow::default(),
             sent: BTreeMap::new(),
             last_id: 0,
             drain: None,
@@ -309,10 +324,7 @@ impl FocusHost {
             (Method::Info, Some(dialog)) => self.info(now, key, flow, &dialog, request, out),
             (Method::Bye, Some(dialog)) => self.bye(now, key, flow, &dialog, &request, out),
             (Method::Options, _) => {
-                let response = Response::to(&request, 200)
-                    .with_header("Allow", ALLOW)
-                    .with_header("Allow-Events", "conference")
-                    .with_header("Accept", "application/cccp+xml");
+                let response = self.capabilities(&request);
                 out.push(Action::Respond { key, response });
             }
             (Method::Info | Method::Bye, None) => {
@@ -380,20 +392,16 @@ impl FocusHost {
                     self.finish_command(join, &response, out);
                 }
                 focus::Action::RefuseCommand { command, reason } => self.refuse_command(command, reason, out),
-                focus::Action::ForwardInvite { invite, server_uri } => {
-                    if let Some(key) = self.invites.remove(&invite) {
-                        out.push(Action::ForwardInvite { key, server_uri });
-                    }
+                focus::Action::ForwardInvite { invite, media, server_uri } => {
+                    let mcu = self.focus.record().uri.mcu(media);
+                    self.forward_invite(invite, mcu, server_uri, out);
                 }
+                focus::Action::InviteOver { invite } => self.forget_medium_join(invite),
                 focus::Action::MoveMcu { media, server_uri } => {
                     let mcu = self.focus.record().uri.mcu(media);
                     out.push(Action::MoveMcu { mcu, server_uri });
                 }
-                focus::Action::RefuseInvite { invite, reason } => {
-                    if let Some(key) = self.invites.remove(&invite) {
-                        out.push(Action::RefuseInvite { key, reason });
-                    }
-                }
+                focus::Action::RefuseInvite { invite, reason } => self.refuse_invite(invite, reason, out),
                 wish @ (focus::Action::RequestMcu { .. }
                 | focus::Action::CommandMcu { .. }
                 | focus::Action::Save { .. }
@@ -425,6 +433,20 @@ impl FocusHost {
         for join in gone {
             self.lost(now, join, out);
         }
+        let gone: Vec<InviteId> = self.medium_joins_by_flow.of(flow).collect();
+        for invite in gone {
+            self.invite_lost(now, invite, out);
+        }
+    }
+
+    /// What may be asked of this Focus, and that it is one (RFC 4579 §5.3).
+    fn capabilities(&self, request: &Request) -> Response {
+        Response::to(request, 200)
+            .with_header("Contact", self.contact.to_string())
+            .with_header("Allow", ALLOW)
+            .with_header("Supported", "timer")
+            .with_header("Allow-Events", "conference")
+            .with_header("Accept", format!("{CCCP}, {SDP}, {CONFERENCE_INFO}"))
     }
 
     fn refusal(&self, request: &Request, reason: Reason) -> Response {
@@ -455,7 +477,7 @@ impl Machine for FocusHost {
             }
             Event::McuInvite { key, user, mcu } => {
                 let invite = InviteId(self.next_id());
-                self.invites.insert(invite, key);
+                self.invites.insert(invite, Invited::to_mcu(key));
                 self.tell(now, focus::Event::McuInvited { invite, user, mcu }, out);
             }
             Event::NotAcknowledged { key } => self.not_acknowledged(now, &key, out),

@@ -91,7 +91,9 @@ pub enum Event {
     ForwardInvite {
         /// The INVITE's transaction.
         key: ServerKey,
-        /// The MCU.
+        /// The MCU, as clients know it.
+        mcu: McuUri,
+        /// Where it is.
         server_uri: String,
     },
     /// Step 8: a Focus refuses an INVITE to an MCU.
@@ -261,10 +263,12 @@ struct Arrival {
     request: Request,
 }
 
-/// An INVITE to an MCU that waits for the Focus' word.
+/// An INVITE that waits for the Focus' word: to an MCU, or to the conference itself and maybe to be
+/// forwarded to an MCU.
 struct McuInvite {
     user: UserUri,
-    mcu: McuUri,
+    /// The MCU it goes to, once that is known.
+    mcu: Option<McuUri>,
     arrival: Arrival,
 }
 
@@ -499,12 +503,18 @@ impl Machine for FrontEnd {
             Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
             Event::Account { lookup, account } => self.looked_up(now, lookup, account, out),
             Event::Names { lookup, names } => self.named(now, lookup, names, out),
-            Event::Respond { key, response } => self.respond(now, &key, response, out),
+            Event::Respond { key, response } => {
+                self.mcu_invites.remove(&key);
+                self.respond(now, &key, response, out);
+            }
             Event::Send { conference, id, flow, request } => {
                 let flow = self.way_to(now, flow, &request);
                 self.send(now, flow, request, Sent::Focus { conference, id }, out);
             }
-            Event::ForwardInvite { key, server_uri } => self.forward_to_mcu(now, &key, &server_uri, out),
+            Event::ForwardInvite { key, mcu, server_uri } => {
+                self.let_pass(&key, mcu);
+                self.forward_to_mcu(now, &key, &server_uri, out);
+            }
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
             Event::McuMoved { mcu, server_uri } => self.mcu_moved(now, mcu, server_uri, out),
             Event::ConferenceEnded { conference } => self.conference_ended(now, &conference, out),

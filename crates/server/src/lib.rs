@@ -22,6 +22,7 @@ pub mod front_end;
 pub mod inproc;
 pub mod mcu_factory_host;
 pub mod mcu_host;
+mod offer;
 pub mod private_ca;
 mod refusal;
 pub mod roles;

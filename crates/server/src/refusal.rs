@@ -15,6 +15,15 @@ pub fn response(request: &Request, reason: Reason, source: &str) -> Response {
     response.with_header("Warning", warning(source, sentence))
 }
 
+/// The same, with a sentence of its own and this kind of Warning.
+pub fn explained(request: &Request, reason: Reason, source: &str, code: u16, sentence: &str) -> Response {
+    let mut response = Response::to(request, reason.sip_status());
+    if let Some(number) = reason.diagnostics() {
+        response = response.with_header("ms-diagnostics", diagnostics(number, source, sentence));
+    }
+    response.with_header("Warning", format!("{code} {source} \"{sentence}\""))
+}
+
 /// A response of this status with a sentence for a person.
 pub fn plain(request: &Request, status: u16, source: &str, sentence: &str) -> Response {
     Response::to(request, status).with_header("Warning", warning(source, sentence))

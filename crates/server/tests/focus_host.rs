@@ -11,6 +11,8 @@ mod ending;
 mod hall;
 #[path = "focus_host/joining.rs"]
 mod joining;
+#[path = "focus_host/plain.rs"]
+mod plain;
 #[path = "focus_host/restoring.rs"]
 mod restoring;
 #[path = "focus_host/watching.rs"]

@@ -12,6 +12,8 @@ mod limits;
 mod links;
 #[path = "front_end/media.rs"]
 mod media;
+#[path = "front_end/plain.rs"]
+mod plain;
 #[path = "front_end/proof.rs"]
 mod proof;
 #[path = "front_end/routing.rs"]

@@ -24,7 +24,7 @@ use confab_users::account::Account;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
 
-use crate::{peer::Peer, person::Person};
+use crate::{peer::Peer, person::Person, phone::Phone};
 
 /// Everybody's SIP domain.
 pub const DOMAIN: &str = "example.test";
@@ -130,6 +130,11 @@ impl Deployment {
     /// A peer that speaks raw bytes.
     pub fn peer(&self) -> Peer {
         Peer::new(self.connect().0)
+    }
+
+    /// A plain SIP phone of somebody's.
+    pub fn phone(&self, name: &str) -> Phone {
+        Phone::new(name, self.peer())
     }
 
     /// How to reach the server's listener for `transport`.

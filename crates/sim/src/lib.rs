@@ -8,3 +8,4 @@ pub mod faulty_store;
 pub mod fuzz;
 pub mod peer;
 pub mod person;
+pub mod phone;

@@ -5,11 +5,13 @@
 //! dialogs.
 
 mod invite;
+mod session_timer;
 mod subscribe;
 
 use serde::{Deserialize, Serialize};
 
 pub use invite::{InviteUsage, Upkeep};
+pub use session_timer::{SessionDue, SessionTimer};
 pub use subscribe::{Acceptance, EndReason, Subscription};
 
 use crate::{CSeq, Headers, Malformed, Method, NameAddr, Request, Response, Text, Uri};

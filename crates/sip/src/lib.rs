@@ -22,7 +22,9 @@ pub mod sdp;
 mod text;
 mod transaction;
 
-pub use dialog::{Acceptance, Dialog, DialogId, EndReason, InviteUsage, Subscription, Upkeep};
+pub use dialog::{
+    Acceptance, Dialog, DialogId, EndReason, InviteUsage, SessionDue, SessionTimer, Subscription, Upkeep,
+};
 pub use flow::{Flow, Transport};
 pub use message::{
     CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,

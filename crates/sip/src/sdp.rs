@@ -100,7 +100,7 @@ impl Sdp {
 
     /// The medium `m=message` of an instant-messaging session, if it is offered and not refused.
     pub fn message(&self) -> Option<&Media> {
-        self.media.iter().find(|medium| medium.kind() == "message" && medium.port() != 0)
+        self.media.iter().find(|medium| medium.is_message())
     }
 
     /// The media types the peer takes in messages, as its `a=accept-types` lists them; empty if
@@ -120,8 +120,17 @@ impl Sdp {
     /// An offer of instant messaging in a SIP dialog. `sent_by` is where the sender speaks SIP,
     /// `host` or `host:port`, as in its Via; nothing else is received there.
     pub fn message_offer(sent_by: &str, accept_types: &[&str]) -> Sdp {
-        let (mut sdp, port) = Sdp::blank(sent_by);
+        let (mut sdp, port) = Sdp::blank(sent_by, 0);
         sdp.media.push(Media::message(port, "null", accept_types));
+        sdp
+    }
+
+    /// A description without any medium: the offer of an end that has none (RFC 3264 §5), or, if
+    /// there is an `offer`, the answer that refuses all of it. `version` tells it from those that were
+    /// sent in the dialog before; it never goes back.
+    pub fn without_media(offer: Option<&Sdp>, sent_by: &str, version: u32) -> Sdp {
+        let (mut sdp, _) = Sdp::blank(sent_by, version);
+        sdp.media = offer.map_or_else(Vec::new, |offer| offer.media.iter().map(Media::refused).collect());
         sdp
     }
 
@@ -136,9 +145,9 @@ impl Sdp {
         uri: &Uri,
         accept_types: &[&str],
     ) -> Result<Sdp, Malformed> {
-        let accepted = offer.media.iter().position(|medium| medium.kind() == "message" && medium.port() != 0);
+        let accepted = offer.media.iter().position(Media::is_message);
         let accepted = accepted.ok_or_else(|| Malformed::new("SDP", "offers no instant messaging"))?;
-        let (mut sdp, port) = Sdp::blank(sent_by);
+        let (mut sdp, port) = Sdp::blank(sent_by, 0);
         for (index, offered) in offer.media.iter().enumerate() {
             sdp.media.push(if index == accepted {
                 Media::message(port, &uri.to_string(), accept_types)
@@ -150,7 +159,7 @@ impl Sdp {
     }
 
     /// A description without media, as OCS clients write it, and the port `sent_by` names.
-    fn blank(sent_by: &str) -> (Sdp, u16) {
+    fn blank(sent_by: &str, version: u32) -> (Sdp, u16) {
         let (host, port) = match sent_by.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
             Some((host, port)) => (host, port.parse().ok()),
             None => (sent_by, None),
@@ -161,7 +170,7 @@ impl Sdp {
         };
         let mut session = Section::default();
         session.push('v', "0");
-        session.push('o', &format!("- 0 0 {address}"));
+        session.push('o', &format!("- 0 {version} {address}"));
         session.push('s', "session");
         session.push('c', &address);
         session.push('t', "0 0");
@@ -198,6 +207,11 @@ impl Media {
     /// The first attribute of this name; see [`Section::attribute`].
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.section.attribute(name)
+    }
+
+    /// Whether it is instant messages in the SIP dialog itself; MSRP, for one, is another medium.
+    fn is_message(&self) -> bool {
+        self.kind() == "message" && self.port != 0 && self.protocol().eq_ignore_ascii_case("sip")
     }
 
     fn parse(line: Line) -> Result<Media, &'static str> {
@@ -384,7 +398,20 @@ mod tests {
             "v=0\r\no=- 0 0 IN IP6 ::1\r\ns=session\r\nc=IN IP6 ::1\r\nt=0 0\r\nm=audio 0 RTP/AVP 0 8\r\n\
              m=message 5060 sip sip:ann@example.test;gruu;opaque=app:conf:chat:id:1\r\na=accept-types:text/plain\r\n"
         );
+        let msrp = parse("v=0\r\nm=message 2855 TCP/MSRP *\r\n");
+        assert!(msrp.message().is_none() && Sdp::message_answer(&msrp, "[::1]", &uri, &[]).is_err());
         let refused = Sdp::message_answer(&parse(AUDIO), "[::1]", &uri, &[]);
         assert_eq!(refused.unwrap_err().to_string(), "SDP: offers no instant messaging");
+    }
+
+    #[test]
+    fn who_has_no_media_offers_and_answers_too() {
+        assert_eq!(
+            Sdp::without_media(None, "sip.example.test", 3).to_bytes(),
+            "v=0\r\no=- 0 3 IN IP4 sip.example.test\r\ns=session\r\nc=IN IP4 sip.example.test\r\nt=0 0\r\n"
+        );
+        let answer = Sdp::without_media(Some(&parse(AUDIO)), "192.0.2.1", 0).to_bytes();
+        let media = "m=audio 0 RTP/AVP 114 0 101\r\nm=applicationsharing 0 TCP/RTP/AVP 127\r\n";
+        assert!(answer.ends_with(media.as_bytes()), "{answer:?}");
     }
 }

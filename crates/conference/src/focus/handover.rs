@@ -2,7 +2,7 @@
 //! endpoint what a successor needs to know of it; the Focus keeps that, shows it to nobody, and
 //! hands it to the next MCU. Participants notice nothing unless no successor is found in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use confab_machine::Time;
 use confab_schema::{
@@ -68,9 +68,13 @@ impl Focus {
     /// The MCU of a medium is gone.
     pub(super) fn mcu_lost(&mut self, now: Time, media: McuType, out: &mut Vec<Action>) {
         let Some(unanswered) = self.mcus.take_lost(media) else { return };
+        let mut kept = BTreeSet::new();
         for (request_id, purpose) in unanswered {
             match purpose {
-                Purpose::Invite(invite, user) => self.mcus.wait(now, invite, user, media),
+                Purpose::Invite(invite, user) => {
+                    kept.insert(invite);
+                    self.mcus.wait(now, invite, user, media);
+                }
                 // Its successor begins with roles, lock and people as they are by then.
                 Purpose::Command(command) => {
                     let done = self.answer_for_lost(media, request_id, Code::Success);
@@ -86,6 +90,7 @@ impl Focus {
                 Purpose::Handover(..) | Purpose::Nothing => {}
             }
         }
+        self.lose_medium_joins(now, media, &kept, out);
         let moving = Moving { until: now + MCU_WAIT, told: false };
         self.mcus.handovers().moving.insert(media, moving);
         self.request_mcu(media, out);
@@ -172,6 +177,7 @@ impl Focus {
     fn drop_leg(&mut self, now: Time, media: McuType, user: &UserUri, endpoint: &str, out: &mut Vec<Action>) {
         self.roster.remove_leg(user, media, endpoint);
         self.changed(now, user);
+        self.end_medium_joins(now, user, media, out);
         if self.roster.is_gone(user) {
             self.remove_person(now, user, None, out);
         }

@@ -77,6 +77,11 @@ impl Focus {
         if !again && self.roster.join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
             return Err(Reason::Full);
         }
+        Ok((self.admission(now, joiner)?, endpoint.entity.clone()))
+    }
+
+    /// The role of somebody who may come in, whichever way he comes.
+    pub(super) fn admission(&self, now: Time, joiner: &Joiner) -> Result<Role, Reason> {
         let present = self.roster.role(&joiner.user);
         let people = self.roster.len();
         match policy::may_join(
@@ -88,7 +93,7 @@ impl Focus {
             present,
             people,
         ) {
-            Admission::Admit(role) => Ok((role, endpoint.entity.clone())),
+            Admission::Admit(role) => Ok(role),
             Admission::Refuse(reason) => Err(reason),
         }
     }
@@ -179,11 +184,13 @@ impl Focus {
         ending: Option<Ending>,
         out: &mut Vec<Action>,
     ) {
-        for join in self.roster.remove_person(user) {
+        let (joins, invites) = self.roster.remove_person(user);
+        for join in joins {
             if let Some(ending) = ending {
                 out.push(Action::EndJoin { join, ending });
             }
         }
+        out.extend(invites.into_iter().map(|invite| Action::InviteOver { invite }));
         for subscription in self.subscribers.remove_user(user) {
             out.push(Action::EndSubscription { subscription });
         }

@@ -149,6 +149,11 @@ impl McuSessions {
         Some(unanswered.map(|(id, outstanding)| (id, outstanding.purpose)).collect())
     }
 
+    /// Nobody waits any more for this INVITE to pass.
+    pub(super) fn forget_waiting(&mut self, invite: InviteId) {
+        self.waiting.retain(|waiting| waiting.invite != invite);
+    }
+
     pub(super) fn wait(&mut self, now: Time, invite: InviteId, user: UserUri, media: McuType) {
         self.waiting.push(Waiting { invite, user, media, until: now + MCU_WAIT });
     }
@@ -196,9 +201,7 @@ impl Focus {
             // He may have left while he waited.
             match policy::may(self.roster.joined_role(&waiting.user), Right::JoinMedium) {
                 Permission::Allow => self.add_invited(waiting.invite, &waiting.user, media, out),
-                Permission::Refuse(reason) => {
-                    out.push(Action::RefuseInvite { invite: waiting.invite, reason });
-                }
+                Permission::Refuse(reason) => self.refuse_invite(now, waiting.invite, reason, out),
             }
         }
     }
@@ -216,7 +219,7 @@ impl Focus {
         let (late, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.until <= now);
         self.mcus.waiting = others;
         for waiting in late {
-            out.push(Action::RefuseInvite { invite: waiting.invite, reason: Reason::McuUnavailable });
+            self.refuse_invite(now, waiting.invite, Reason::McuUnavailable, out);
         }
         self.give_up_handovers(now, out);
         let due =
@@ -236,10 +239,23 @@ impl Focus {
     ) {
         match self.check_mcu_invite(user, mcu) {
             Err(reason) => out.push(Action::RefuseInvite { invite, reason }),
-            Ok(()) if self.mcus.control_url(mcu.media).is_some() => {
-                self.add_invited(invite, user, mcu.media, out);
-            }
-            Ok(()) => self.mcus.wait(now, invite, user.clone(), mcu.media),
+            Ok(()) => self.let_in(now, invite, user, mcu.media, out),
+        }
+    }
+
+    /// An INVITE that may pass does so as soon as its MCU is there.
+    pub(super) fn let_in(
+        &mut self,
+        now: Time,
+        invite: InviteId,
+        user: &UserUri,
+        media: McuType,
+        out: &mut Vec<Action>,
+    ) {
+        if self.mcus.control_url(media).is_some() {
+            self.add_invited(invite, user, media, out);
+        } else {
+            self.mcus.wait(now, invite, user.clone(), media);
         }
     }
 
@@ -253,16 +269,20 @@ impl Focus {
         if !self.mcus.mcus.contains_key(&mcu.media) {
             return Err(Reason::MediumNotScheduled);
         }
-        if self.mcus.waiting.len() + self.mcus.outstanding.len() >= self.waiting_limit() {
-            return Err(Reason::Busy);
-        }
-        Ok(())
+        self.may_wait()
+    }
+
+    /// Whether one more INVITE may wait for its MCU.
+    pub(super) fn may_wait(&self) -> Result<(), Reason> {
+        let waiting = self.mcus.waiting.len() + self.mcus.outstanding.len();
+        if waiting < self.waiting_limit() { Ok(()) } else { Err(Reason::Busy) }
     }
 
     /// Has the MCU take somebody whose INVITE is to be forwarded (the "direct media INVITE").
     fn add_invited(&mut self, invite: InviteId, user: &UserUri, media: McuType, out: &mut Vec<Action>) {
         let mut person = self.roster.document(user).unwrap_or_else(|| User::new(user.to_string()));
-        let mut endpoint = Endpoint::new(self.entropy.guid());
+        let name = self.roster.medium_join(invite).map(str::to_owned);
+        let mut endpoint = Endpoint::new(name.unwrap_or_else(|| self.entropy.guid()));
         endpoint.joining_method = Some(JoiningMethod::DialedIn);
         person.endpoints = vec![endpoint];
         let command = Command::AddUser(AddUser {
@@ -341,8 +361,8 @@ impl Focus {
         let done = response.code == Code::Success;
         match outstanding.purpose {
             Purpose::Invite(invite, _) => match server_uri(&response) {
-                Some(server_uri) if done => out.push(Action::ForwardInvite { invite, server_uri }),
-                _ => out.push(Action::RefuseInvite { invite, reason: Reason::McuUnavailable }),
+                Some(server_uri) if done => out.push(Action::ForwardInvite { invite, media, server_uri }),
+                _ => self.refuse_invite(now, invite, Reason::McuUnavailable, out),
             },
             Purpose::Command(command) => self.command_step_done(command, request_id, &response, out),
             Purpose::Call(command, user) => {
@@ -394,6 +414,7 @@ impl Focus {
             let present = !legs.is_empty();
             if self.roster.set_legs(&uri, media, legs) {
                 self.changed(now, &uri);
+                self.end_medium_joins(now, &uri, media, out);
                 if self.roster.is_gone(&uri) {
                     self.remove_person(now, &uri, None, out);
                 }

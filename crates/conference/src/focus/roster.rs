@@ -8,7 +8,7 @@ use confab_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::JoinId;
+use super::{InviteId, JoinId};
 use crate::policy::Identity;
 
 /// Everybody in the conference.
@@ -17,6 +17,8 @@ pub(super) struct Roster {
     people: BTreeMap<UserUri, Participant>,
     /// Whose each INVITE dialog is.
     joins: BTreeMap<JoinId, UserUri>,
+    /// Whose each INVITE is that joined by a medium.
+    invites: BTreeMap<InviteId, UserUri>,
 }
 
 /// One person.
@@ -24,12 +26,31 @@ pub(super) struct Roster {
 pub(super) struct Participant {
     display_name: String,
     role: Role,
-    /// How he proved who he is when he joined the Focus last, if he has joined it.
+    /// How he proved who he is when he joined last, if he has.
     identity: Option<Identity>,
     /// The entity of each endpoint that has joined the Focus.
     joins: BTreeMap<JoinId, String>,
+    /// The endpoints that joined by a medium alone.
+    medium_joins: BTreeMap<InviteId, MediumJoin>,
     /// The endpoints on each conferencing server, as that server last described them.
     legs: BTreeMap<McuType, Vec<Endpoint>>,
+}
+
+/// An endpoint that has a session with a conferencing server and none with the Focus.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MediumJoin {
+    media: McuType,
+    /// The endpoint's name, which the server repeats.
+    endpoint: String,
+    /// Whether the server has told of it.
+    seen: bool,
+}
+
+impl Participant {
+    /// Whether he has joined himself and was not merely called.
+    fn has_joined(&self) -> bool {
+        !self.joins.is_empty() || !self.medium_joins.is_empty()
+    }
 }
 
 impl Roster {
@@ -37,20 +58,20 @@ impl Roster {
         self.people.len()
     }
 
-    /// With how many endpoints the person has joined the Focus.
+    /// With how many endpoints the person has joined.
     pub(super) fn join_count(&self, user: &UserUri) -> usize {
-        self.people.get(user).map_or(0, |person| person.joins.len())
+        self.people.get(user).map_or(0, |person| person.joins.len() + person.medium_joins.len())
     }
 
-    /// How somebody who has joined the Focus has proved who he is.
+    /// How somebody who has joined has proved who he is.
     pub(super) fn identity(&self, user: &UserUri) -> Option<Identity> {
         self.people.get(user)?.identity
     }
 
-    /// Whether somebody who has signed in has joined the Focus and is still there.
+    /// Whether somebody who has signed in has joined and is still there.
     pub(super) fn has_authenticated(&self) -> bool {
         let signed_in = |person: &Participant| person.identity == Some(Identity::Enterprise);
-        self.people.values().any(|person| signed_in(person) && !person.joins.is_empty())
+        self.people.values().any(|person| signed_in(person) && person.has_joined())
     }
 
     /// The role of somebody who is in.
@@ -58,12 +79,12 @@ impl Roster {
         self.people.get(user).map(|person| person.role)
     }
 
-    /// The role of somebody who has joined the Focus himself and was not merely called by an MCU.
+    /// The role of somebody who has joined himself and was not merely called by an MCU.
     pub(super) fn joined_role(&self, user: &UserUri) -> Option<Role> {
-        self.people.get(user).filter(|person| !person.joins.is_empty()).map(|person| person.role)
+        self.people.get(user).filter(|person| person.has_joined()).map(|person| person.role)
     }
 
-    /// Whether the person has joined the Focus himself.
+    /// Whether the person has joined himself.
     pub(super) fn has_joined(&self, user: &UserUri) -> bool {
         self.joined_role(user).is_some()
     }
@@ -86,6 +107,7 @@ impl Roster {
             role,
             identity: None,
             joins: BTreeMap::new(),
+            medium_joins: BTreeMap::new(),
             legs: BTreeMap::new(),
         });
     }
@@ -107,13 +129,72 @@ impl Roster {
         Some(user)
     }
 
-    /// Removes a person with everything he had; the dialogs that are to be ended are returned.
-    pub(super) fn remove_person(&mut self, user: &UserUri) -> Vec<JoinId> {
-        let Some(person) = self.people.remove(user) else { return Vec::new() };
+    /// Adds an endpoint that joins by a medium to somebody who was added before.
+    pub(super) fn add_medium_join(
+        &mut self,
+        user: &UserUri,
+        invite: InviteId,
+        media: McuType,
+        endpoint: String,
+        identity: Identity,
+    ) {
+        let person = self.people.get_mut(user).expect("the person was added before his endpoint");
+        person.identity = Some(identity);
+        person.medium_joins.insert(invite, MediumJoin { media, endpoint, seen: false });
+        self.invites.insert(invite, user.clone());
+    }
+
+    /// The name of the endpoint that joins by this INVITE.
+    pub(super) fn medium_join(&self, invite: InviteId) -> Option<&str> {
+        let person = self.people.get(self.invites.get(&invite)?)?;
+        person.medium_joins.get(&invite).map(|join| join.endpoint.as_str())
+    }
+
+    /// Removes one endpoint that joined by a medium and returns whose it was.
+    pub(super) fn remove_medium_join(&mut self, invite: InviteId) -> Option<UserUri> {
+        let user = self.invites.remove(&invite)?;
+        if let Some(person) = self.people.get_mut(&user) {
+            person.medium_joins.remove(&invite);
+        }
+        Some(user)
+    }
+
+    /// Removes those endpoints that joined by this medium and that its server told of before and does
+    /// not any more.
+    pub(super) fn end_medium_joins(&mut self, user: &UserUri, media: McuType) -> Vec<InviteId> {
+        let Some(person) = self.people.get_mut(user) else { return Vec::new() };
+        let legs = person.legs.get(&media).map_or(&[][..], Vec::as_slice);
+        let mut over = Vec::new();
+        person.medium_joins.retain(|invite, join| {
+            let there = join.media == media && legs.iter().any(|leg| leg.entity == join.endpoint);
+            let gone = join.media == media && join.seen && !there;
+            join.seen |= there;
+            over.extend(gone.then_some(*invite));
+            !gone
+        });
+        for invite in &over {
+            self.invites.remove(invite);
+        }
+        over
+    }
+
+    /// The INVITEs that joined by this medium and that its server has not told of.
+    pub(super) fn unseen_medium_joins(&self, media: McuType) -> Vec<InviteId> {
+        let joins = self.people.values().flat_map(|person| &person.medium_joins);
+        joins.filter(|(_, join)| join.media == media && !join.seen).map(|(invite, _)| *invite).collect()
+    }
+
+    /// Removes a person with everything he had; the dialogs that are to be ended are returned, and the
+    /// INVITEs by which he is in no longer.
+    pub(super) fn remove_person(&mut self, user: &UserUri) -> (Vec<JoinId>, Vec<InviteId>) {
+        let Some(person) = self.people.remove(user) else { return (Vec::new(), Vec::new()) };
         for join in person.joins.keys() {
             self.joins.remove(join);
         }
-        person.joins.into_keys().collect()
+        for invite in person.medium_joins.keys() {
+            self.invites.remove(invite);
+        }
+        (person.joins.into_keys().collect(), person.medium_joins.into_keys().collect())
     }
 
     /// Gives somebody a role; `false` if he is not in.
@@ -154,9 +235,9 @@ impl Roster {
         }
     }
 
-    /// Whether nothing keeps this person in: no endpoint at the Focus nor at any server.
+    /// Whether nothing keeps this person in any more: no endpoint at the Focus nor at any server.
     pub(super) fn is_gone(&self, user: &UserUri) -> bool {
-        self.people.get(user).is_none_or(|person| person.joins.is_empty() && person.legs.is_empty())
+        self.people.get(user).is_some_and(|person| !person.has_joined() && person.legs.is_empty())
     }
 
     pub(super) fn joins(&self) -> impl Iterator<Item = JoinId> {

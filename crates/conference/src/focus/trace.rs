@@ -36,6 +36,11 @@ impl Traced for Event {
             Event::Join { user, .. } => {
                 FlowNote::new(3, Client, Focus, format!("INVITE addUser {}", user.traced()))
             }
+            Event::JoinMedium { user, offered, .. } => {
+                let media: Vec<&str> = offered.iter().map(|media| media.as_str()).collect();
+                FlowNote::new(3, Client, Focus, format!("INVITE {} {}", media.join(" "), user.traced()))
+            }
+            Event::InviteLost { .. } => FlowNote::new(3, Client, Focus, "the INVITE is given up or cut off"),
             Event::Left { .. } => FlowNote::new(3, Client, Focus, "BYE"),
             Event::Subscribe { user, .. } => {
                 FlowNote::new(3, Client, Focus, format!("SUBSCRIBE conference {}", user.traced()))
@@ -132,6 +137,7 @@ impl Traced for Action {
             Action::End => FlowNote::new(7, Focus, Client, "the meeting is over"),
             Action::AcceptCommand { .. }
             | Action::EndSubscription { .. }
+            | Action::InviteOver { .. }
             | Action::CountPeople { .. }
             | Action::ExpectEnd { .. } => return None,
         };

@@ -52,7 +52,9 @@ pub fn invite_refused(done: &[Action], invite: InviteId) -> Option<Reason> {
 
 pub fn forwarded(done: &[Action], invite: InviteId) -> Option<&str> {
     done.iter().find_map(|action| match action {
-        Action::ForwardInvite { invite: this, server_uri } if *this == invite => Some(server_uri.as_str()),
+        Action::ForwardInvite { invite: this, server_uri, .. } if *this == invite => {
+            Some(server_uri.as_str())
+        }
         _ => None,
     })
 }

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod media;
 mod model;
+mod plain;
 mod refusals;
 mod settings;
 mod snapshot;

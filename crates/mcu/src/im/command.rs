@@ -114,11 +114,13 @@ impl ImConference {
                     self.remove_leg(leg, None, out);
                 }
                 let until = now + INVITE_WAIT;
-                let state = ImConference::first_state(endpoint, until);
+                let state = ImConference::first_state(now, endpoint, until);
                 let is_expected = matches!(state, LegState::Expected { .. });
                 let leg = self.add_leg(user, &add.user, endpoint, JoiningMethod::DialedIn, state)?;
                 if is_expected {
                     self.timers.insert((until, Timer::Leg(leg)));
+                } else {
+                    self.await_refresh(leg);
                 }
             }
         }

@@ -7,7 +7,7 @@ use confab_schema::{
     conference_info::{DisconnectionMethod, Endpoint, JoiningMethod},
     uri::UserUri,
 };
-use confab_sip::{Dialog, DialogId, Method, NameAddr, Request, Response, Scheme, Sdp, Uri};
+use confab_sip::{Dialog, DialogId, Method, NameAddr, Request, Response, Scheme, Sdp, SessionTimer, Uri};
 
 use super::{
     DISCONNECTED_SHOWN, ImConference, Pending, RING_LIMIT, Timer,
@@ -85,11 +85,12 @@ impl ImConference {
             .with_header("Call-ID", self.entropy.hex::<16>())
             .with_header("CSeq", "1 INVITE")
             .with_header("Max-Forwards", "70")
-            .with_header("Contact", self.contact())
+            .with_header("Contact", self.contact(&self.mcu_uri))
             .with_header("Supported", "ms-sender");
         for (name, value) in embedded.iter().flat_map(|headers| embedded_headers(headers)) {
             invite.headers.push(name, value);
         }
+        SessionTimer::ask(&mut invite);
         invite.set_body("application/sdp", Sdp::message_offer(&self.sent_by, &ACCEPT_TYPES).to_bytes());
         Ok(invite)
     }
@@ -107,7 +108,16 @@ impl ImConference {
                 let accepts = Sdp::parse(&response.body).ok().filter(|sdp| sdp.message().is_some());
                 match (dialog, accepts.map(|sdp| Accepts::of(&sdp))) {
                     (Ok(dialog), Some(accepts)) if rings => {
-                        self.call_connected(id, leg, dialog, accepts, out)
+                        let timer = SessionTimer::answered(now, response);
+                        let session = Session {
+                            dialog,
+                            flow: None,
+                            accepts,
+                            unacknowledged: None,
+                            call: Some(id),
+                            timer,
+                        };
+                        self.call_connected(leg, session, out);
                     }
                     (Ok(dialog), _) => {
                         self.hang_up(dialog, out);
@@ -165,14 +175,7 @@ impl ImConference {
         }
     }
 
-    fn call_connected(
-        &mut self,
-        id: u64,
-        leg_id: LegId,
-        dialog: Dialog,
-        accepts: Accepts,
-        out: &mut Vec<Action>,
-    ) {
+    fn call_connected(&mut self, leg_id: LegId, session: Session, out: &mut Vec<Action>) {
         let Some(leg) = self.roster.leg(leg_id) else { return };
         let LegState::Called(call) = &leg.state else { return };
         self.timers.remove(&(call.until, Timer::Leg(leg_id)));
@@ -180,9 +183,9 @@ impl ImConference {
         let (control_id, request) = &call.control;
         let response = cccp::Response::new(request, Code::Success, self.called(request));
         let answered = Action::ControlResponse { id: *control_id, response };
-        let ack = dialog.ack(1);
-        let session = Session { dialog, flow: None, accepts, unacknowledged: None, call: Some(id) };
+        let ack = session.dialog.ack(1);
         self.roster.begin_session(leg_id, session);
+        self.await_refresh(leg_id);
         self.send(None, ack, None, out);
         out.push(answered);
     }

@@ -3,7 +3,7 @@
 
 use confab_machine::Time;
 use confab_schema::conference_info::Endpoint;
-use confab_sip::Dialog;
+use confab_sip::{Dialog, SessionTimer};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,27 +21,33 @@ const NUMBERS_SKIPPED: u32 = 1 << 20;
 struct Handover {
     dialog: Dialog,
     accepts: Accepts,
+    timer: Option<SessionTimer>,
 }
 
 /// The session as text for [`Endpoint::handover`].
 pub(super) fn write(session: &Session) -> String {
-    let Session { dialog, accepts, .. } = session;
-    let handover = Handover { dialog: dialog.clone(), accepts: accepts.clone() };
+    let Session { dialog, accepts, timer, .. } = session;
+    let handover = Handover { dialog: dialog.clone(), accepts: accepts.clone(), timer: *timer };
     serde_json::to_string(&handover).expect("a dialog is made of strings and numbers")
 }
 
 /// The session that `endpoint` was handed over with, if it was and can be read. Text of another
 /// make of MCU is none: the participant then has to come anew.
-pub(super) fn read(endpoint: &Endpoint) -> Option<Session> {
-    let Handover { mut dialog, accepts } = serde_json::from_str(endpoint.handover.as_deref()?).ok()?;
+pub(super) fn read(now: Time, endpoint: &Endpoint) -> Option<Session> {
+    let Handover { mut dialog, accepts, mut timer } =
+        serde_json::from_str(endpoint.handover.as_deref()?).ok()?;
     dialog.skip_numbers(NUMBERS_SKIPPED);
-    Some(Session { dialog, flow: None, accepts, unacknowledged: None, call: None })
+    // When the session was refreshed last, only the lost one knew.
+    if let Some(timer) = &mut timer {
+        timer.refreshed(now);
+    }
+    Some(Session { dialog, flow: None, accepts, unacknowledged: None, call: None, timer })
 }
 
 impl ImConference {
     /// The state that an endpoint begins with: in session if it is handed over, else expected.
-    pub(super) fn first_state(endpoint: &Endpoint, until: Time) -> LegState {
-        match read(endpoint) {
+    pub(super) fn first_state(now: Time, endpoint: &Endpoint, until: Time) -> LegState {
+        match read(now, endpoint) {
             Some(session) => LegState::InSession(Box::new(session)),
             None => LegState::Expected { until },
         }

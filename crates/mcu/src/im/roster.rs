@@ -8,7 +8,7 @@ use confab_schema::{
     conference_info::{DisconnectionMethod, Endpoint, EndpointStatus, JoiningMethod, Media, Role, User},
     uri::UserUri,
 };
-use confab_sip::{Dialog, DialogId, Flow, ServerKey};
+use confab_sip::{Dialog, DialogId, Flow, ServerKey, SessionTimer};
 
 use super::{content::Accepts, handover};
 
@@ -81,11 +81,18 @@ pub(super) struct Session {
     pub(super) unacknowledged: Option<ServerKey>,
     /// The number of our INVITE, if we called.
     pub(super) call: Option<u64>,
+    /// Until when he is taken to be there without a word from him, if he can do session timers.
+    pub(super) timer: Option<SessionTimer>,
 }
 
 impl Session {
     pub(super) fn is_connected(&self) -> bool {
         self.unacknowledged.is_none()
+    }
+
+    /// When its session timer has something to say.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.timer.map(|timer| timer.deadline())
     }
 }
 

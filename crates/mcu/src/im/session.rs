@@ -2,8 +2,11 @@
 //! (RFC 3261 §12–15, MS-CONFIM §3).
 
 use confab_machine::Time;
-use confab_schema::{conference_info::JoiningMethod, uri::UserUri};
-use confab_sip::{Dialog, DialogId, Flow, Method, Request, Response, Sdp, ServerKey, Uri};
+use confab_schema::{
+    conference_info::JoiningMethod,
+    uri::{McuUri, UserUri},
+};
+use confab_sip::{Dialog, DialogId, Flow, Method, Request, Response, Sdp, ServerKey, SessionTimer, Uri};
 
 use super::{
     ImConference, Timer,
@@ -14,6 +17,8 @@ use crate::{Action, event::sender};
 
 const ALLOW: &str = "ACK, BYE, CANCEL, INFO, INVITE, MESSAGE, OPTIONS, UPDATE";
 const SUPPORTED: &str = "ms-sender";
+/// What may be required of us.
+const KNOWN_EXTENSIONS: [&str; 2] = [SUPPORTED, "timer"];
 const SDP: &str = "application/sdp";
 
 /// What OCS calls a failed authorization (MS-OCER §8.4).
@@ -36,7 +41,7 @@ impl ImConference {
         }
         let leg = match self.find_leg(request) {
             Ok(None) => {
-                let response = self.outside_dialogs(request, &key, flow);
+                let response = self.outside_dialogs(now, request, &key, flow);
                 return out.push(Action::Respond { key, response });
             }
             Ok(Some(leg)) => leg,
@@ -53,7 +58,7 @@ impl ImConference {
                 self.remove_leg(leg, None, out);
             }
             Method::Invite | Method::Update => {
-                let response = self.renegotiate(leg, request);
+                let response = self.renegotiate(now, leg, request);
                 out.push(Action::Respond { key, response });
             }
             Method::Options => out.push(Action::Respond { key, response: capabilities(request) }),
@@ -111,9 +116,9 @@ impl ImConference {
         Ok(())
     }
 
-    fn outside_dialogs(&mut self, request: &Request, key: &ServerKey, flow: Flow) -> Response {
+    fn outside_dialogs(&mut self, now: Time, request: &Request, key: &ServerKey, flow: Flow) -> Response {
         match request.method {
-            Method::Invite => self.invite(request, key, flow).unwrap_or_else(|refused| *refused),
+            Method::Invite => self.invite(now, request, key, flow).unwrap_or_else(|refused| *refused),
             Method::Options => capabilities(request),
             Method::Message | Method::Info | Method::Bye | Method::Update | Method::Notify => {
                 Response::to(request, 481)
@@ -123,16 +128,23 @@ impl ImConference {
     }
 
     /// Somebody comes whom the Focus added.
-    fn invite(&mut self, request: &Request, key: &ServerKey, flow: Flow) -> Result<Response, Refused> {
+    fn invite(
+        &mut self,
+        now: Time,
+        request: &Request,
+        key: &ServerKey,
+        flow: Flow,
+    ) -> Result<Response, Refused> {
         let user = sender(request)
             .filter(|user| self.roster.person(user).is_some())
             .ok_or_else(|| Box::new(self.forbidden(request, "This person has not joined the conference.")))?;
         let expected = self.roster.expected(&user);
-        let answered = self.answer_invite(request, key, flow);
+        let answered = self.answer_invite(now, request, key, flow);
         match (expected, answered) {
             (Some(leg), Ok((session, response))) => {
                 self.forget_expectation(leg);
                 self.roster.begin_session(leg, session);
+                self.await_refresh(leg);
                 Ok(response)
             }
             (None, Ok((session, response))) => {
@@ -155,21 +167,27 @@ impl ImConference {
 
     fn answer_invite(
         &mut self,
+        now: Time,
         request: &Request,
         key: &ServerKey,
         flow: Flow,
     ) -> Result<(Session, Response), Refused> {
+        if let Some(refusal) = SessionTimer::refusal(request) {
+            return Err(Box::new(refusal));
+        }
         let offer = read_offer(request)?;
         let tag = self.entropy.hex::<8>();
         let dialog = Dialog::from_invite(request, &tag).map_err(|_| Box::new(Response::to(request, 400)))?;
         let mut response = self.accept(request, &offer)?;
         response.set_to_tag(&tag);
+        let timer = SessionTimer::answer(now, request, &mut response);
         let session = Session {
             dialog,
             flow: Some(flow),
             accepts: Accepts::of(&offer),
             unacknowledged: Some(key.clone()),
             call: None,
+            timer,
         };
         Ok((session, response))
     }
@@ -186,7 +204,8 @@ impl ImConference {
             endpoint_uri: None,
             state: LegState::InSession(Box::new(session)),
         };
-        self.roster.add_leg(leg);
+        let leg = self.roster.add_leg(leg);
+        self.await_refresh(leg);
         self.changes.people.insert(user.clone());
         Some(())
     }
@@ -198,26 +217,38 @@ impl ImConference {
         }
     }
 
-    /// A re-INVITE or UPDATE: the answer is as before; what the person takes may be new.
-    fn renegotiate(&mut self, id: LegId, request: &Request) -> Response {
-        if request.body.is_empty() && request.method == Method::Update {
-            return Response::to(request, 200).with_header("Contact", self.contact());
+    /// A re-INVITE or UPDATE: the answer is as before; what the person takes and how long his session
+    /// lasts may be new.
+    fn renegotiate(&mut self, now: Time, id: LegId, request: &Request) -> Response {
+        let (mut response, accepts) = match self.answer_again(request) {
+            Ok(answered) => answered,
+            Err(refused) => return *refused,
+        };
+        let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) else { return response };
+        let before = session.deadline();
+        session.timer = SessionTimer::answer(now, request, &mut response);
+        if let Some(accepts) = accepts {
+            session.accepts = accepts;
         }
-        if request.body.is_empty() {
-            let mut response = self.established(request);
+        self.await_refresh_instead(id, before);
+        response
+    }
+
+    /// The answer to a re-INVITE or UPDATE, and what the person takes from now on if he says so.
+    fn answer_again(&self, request: &Request) -> Result<(Response, Option<Accepts>), Refused> {
+        if let Some(refusal) = SessionTimer::refusal(request) {
+            return Err(Box::new(refusal));
+        }
+        if !request.body.is_empty() {
+            let offer = read_offer(request)?;
+            return Ok((self.accept(request, &offer)?, Some(Accepts::of(&offer))));
+        }
+        let mut response = self.established(request);
+        // An UPDATE without an offer has no answer; an INVITE without one is answered by ours.
+        if request.method == Method::Invite {
             response.set_body(SDP, Sdp::message_offer(&self.sent_by, &ACCEPT_TYPES).to_bytes());
-            return response;
         }
-        let answered = read_offer(request).and_then(|offer| Ok((self.accept(request, &offer)?, offer)));
-        match answered {
-            Ok((response, offer)) => {
-                if let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) {
-                    session.accepts = Accepts::of(&offer);
-                }
-                response
-            }
-            Err(refused) => *refused,
-        }
+        Ok((response, None))
     }
 
     fn accept(&self, request: &Request, offer: &Sdp) -> Result<Response, Refused> {
@@ -229,15 +260,21 @@ impl ImConference {
     }
 
     fn established(&self, request: &Request) -> Response {
+        let local = request.headers.to().map_or_else(|_| self.mcu_uri.clone(), |to| to.uri);
         Response::to(request, 200)
-            .with_header("Contact", self.contact())
+            .with_header("Contact", self.contact(&local))
             .with_header("Supported", SUPPORTED)
             .with_header("Allow", ALLOW)
     }
 
-    /// This MCU as the target of what participants send (RFC 4579 §5.1).
-    pub(super) fn contact(&self) -> String {
-        format!("<{}>;isfocus", self.mcu_uri)
+    /// This MCU as the target of what participants send, in a dialog where they call us `local`. Who
+    /// asked for the conference has the conference there, for he knows of no MCU (RFC 4579 §5.1).
+    pub(super) fn contact(&self, local: &Uri) -> String {
+        if McuUri::parse(&local.to_string()).is_ok() {
+            format!("<{}>;isfocus", self.mcu_uri)
+        } else {
+            format!("<{}>;isfocus", self.conference)
+        }
     }
 
     fn forbidden(&self, request: &Request, reason: &str) -> Response {
@@ -259,9 +296,12 @@ impl ImConference {
 /// What the sender requires is none of what we can (RFC 3261 §8.2.2.3).
 fn unsupported(request: &Request) -> Option<Response> {
     let required = request.headers.list("Require");
-    let foreign: Vec<&str> =
-        required.iter().map(|tag| &**tag).filter(|tag| !tag.eq_ignore_ascii_case(SUPPORTED)).collect();
+    let foreign: Vec<&str> = required.iter().map(|tag| &**tag).filter(|tag| !is_known(tag)).collect();
     (!foreign.is_empty()).then(|| Response::to(request, 420).with_header("Unsupported", foreign.join(", ")))
+}
+
+fn is_known(tag: &str) -> bool {
+    KNOWN_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag))
 }
 
 fn read_offer(request: &Request) -> Result<Sdp, Refused> {
@@ -278,7 +318,7 @@ fn read_offer(request: &Request) -> Result<Sdp, Refused> {
 fn capabilities(request: &Request) -> Response {
     Response::to(request, 200)
         .with_header("Accept", format!("{SDP}, {}", ACCEPT_TYPES.join(", ")))
-        .with_header("Supported", SUPPORTED)
+        .with_header("Supported", KNOWN_EXTENSIONS.join(", "))
         .with_header("Allow", ALLOW)
 }
 

@@ -8,3 +8,4 @@ mod membership;
 mod messages;
 mod model;
 mod room;
+mod timers;

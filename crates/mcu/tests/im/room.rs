@@ -57,6 +57,13 @@ pub struct Room {
     requests: u32,
 }
 
+impl Client {
+    /// What the next requests are sent with.
+    pub fn set_dialog(&mut self, call_id: &str, local: &str, remote: &str) {
+        (self.call_id, self.local, self.remote) = (call_id.into(), local.into(), remote.into());
+    }
+}
+
 impl Room {
     pub fn new() -> Room {
         Room::with_limits(McuLimits::default())

@@ -346,7 +346,9 @@ impl drive::Shell<Journaled> for Shell {
                 let conference = self.conference.clone();
                 front_end::Event::Send { conference, id, flow, request }
             }
-            Action::ForwardInvite { key, server_uri } => front_end::Event::ForwardInvite { key, server_uri },
+            Action::ForwardInvite { key, mcu, server_uri } => {
+                front_end::Event::ForwardInvite { key, mcu, server_uri }
+            }
             Action::RefuseInvite { key, reason } => front_end::Event::RefuseInvite { key, reason },
             Action::MoveMcu { mcu, server_uri } => front_end::Event::McuMoved { mcu, server_uri },
             Action::Note(_) => return Performed::Done,

@@ -9,7 +9,7 @@ use confab_schema::cccp;
 use confab_sip::{DialogId, Flow, InviteUsage, Method, Request, Response, ServerKey, Upkeep, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, FocusHost, Sender, Sent};
+use super::{Action, FocusHost, Sender, Sent, is_plain};
 use crate::control_link::CCCP;
 
 /// One INVITE dialog, from its INVITE on.
@@ -20,6 +20,8 @@ pub(super) struct Joined {
     usage: InviteUsage,
     /// The INVITE, until the Focus has said whether it may join.
     asking: Option<Box<Request>>,
+    /// Whether he speaks SDP in it and not C3P.
+    plain: bool,
     /// When its session timer next has something to do.
     upkeep: Option<Time>,
 }
@@ -40,10 +42,28 @@ impl FocusHost {
         request: Request,
         out: &mut Vec<Action>,
     ) {
-        let document = match self.read_cccp(&request) {
-            Ok(document) => document,
-            Err(response) => return out.push(Action::Respond { key, response }),
-        };
+        if is_plain(&request) {
+            return self.invite_plainly(now, key, flow, sender, request, out);
+        }
+        match self.read_cccp(&request) {
+            Ok(document) => self.begin_join(now, key, flow, sender, request, document, out),
+            Err(response) => out.push(Action::Respond { key, response }),
+        }
+    }
+
+    /// Somebody wants to join the Focus itself; `document` is what he asks for.
+    #[expect(clippy::too_many_arguments, reason = "an INVITE with all that is known of it")]
+    pub(super) fn begin_join(
+        &mut self,
+        now: Time,
+        key: ServerKey,
+        flow: Flow,
+        sender: Sender,
+        request: Request,
+        document: cccp::Request,
+        out: &mut Vec<Action>,
+    ) {
+        let plain = is_plain(&request);
         let tag = self.new_tag();
         let usage = match InviteUsage::from_request(&request, &tag, self.contact.clone()) {
             Ok(usage) => usage,
@@ -52,7 +72,7 @@ impl FocusHost {
         let join = JoinId(self.next_id());
         let asking = Some(Box::new(request));
         self.joins_by_flow.insert(flow, join);
-        self.joins.insert(join, Joined { flow, key, usage, asking, upkeep: None });
+        self.joins.insert(join, Joined { flow, key, usage, asking, plain, upkeep: None });
         let Sender { user, identity, display_name } = sender;
         self.tell(now, focus::Event::Join { join, user, identity, display_name, request: document }, out);
     }
@@ -62,9 +82,14 @@ impl FocusHost {
         let Some(request) = joined.asking.take() else { return };
         let mut response =
             joined.usage.accept_response(now, &request).with_header("Allow-Events", "conference");
-        response.set_body(CCCP, body.to_bytes());
         self.join_of.insert(joined.usage.dialog().id(), join);
-        out.push(Action::Respond { key: joined.key.clone(), response });
+        let key = joined.key.clone();
+        if joined.plain {
+            self.describe(&request, &mut response).expect("the offer was read when it came");
+        } else {
+            response.set_body(CCCP, body.to_bytes());
+        }
+        out.push(Action::Respond { key, response });
         self.reschedule(join);
     }
 
@@ -124,9 +149,11 @@ impl FocusHost {
         let response = match self.in_dialog(flow, dialog, request) {
             Ok(join) => {
                 let joined = self.joins.get_mut(&join).expect("in_dialog found it");
-                let response = joined.usage.accept_response(now, request);
+                let plain = joined.plain;
+                let mut response = joined.usage.accept_response(now, request);
                 self.reschedule(join);
-                response
+                let described = if plain { self.describe(request, &mut response) } else { Ok(()) };
+                described.map_or_else(|refusal| refusal, |()| response)
             }
             Err(response) => response,
         };
@@ -155,6 +182,10 @@ impl FocusHost {
         let unanswered = self.joins.iter().find(|(_, joined)| &joined.key == key).map(|(join, _)| *join);
         if let Some(join) = unanswered {
             self.lost(now, join, out);
+        }
+        let given_up = self.invites.iter().find(|(_, invited)| &invited.key == key);
+        if let Some(invite) = given_up.map(|(invite, _)| *invite) {
+            self.invite_lost(now, invite, out);
         }
     }
 

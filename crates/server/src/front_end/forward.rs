@@ -8,14 +8,17 @@ use std::{
 };
 
 use confab_machine::Time;
-use confab_schema::uri::UserUri;
+use confab_schema::uri::{OpaqueTarget, UserUri};
 use confab_sip::{
     ClientKey, Failure, Flow, Forward, ForwardOutput, Message, Method, Request, Response, ServerKey, Text,
     Transport, Uri, Via, forwardable,
 };
 use confab_users::Binding;
 
-use super::{Action, Arrival, FrontEnd, Sent, route::state};
+use super::{
+    Action, Arrival, FrontEnd, Sent,
+    route::{MEDIUM, state},
+};
 
 /// What this proxy honours in Proxy-Require.
 const PROXY_EXTENSIONS: [&str; 1] = ["ms-benotify"];
@@ -177,6 +180,10 @@ impl FrontEnd {
     /// (RFC 5658).
     fn record_route(&self, request: &mut Request, from: Flow, to: Flow) {
         let token = self.tokens.issue(from, to, |flow| self.trusted.contains_key(flow), request);
+        let medium = match OpaqueTarget::parse(&request.uri.to_string()) {
+            OpaqueTarget::Mcu(mcu) => format!(";{MEDIUM}={}", mcu.media),
+            _ => String::new(),
+        };
         // An MCU answers on its link, wherever it is.
         let outside = |flow: &Flow| flow.transport != Transport::Inproc && !self.trusted.contains_key(flow);
         let mut sides: Vec<Transport> =
@@ -184,7 +191,7 @@ impl FrontEnd {
         sides.dedup();
         for side in sides {
             let sent_by = self.addresses.sent_by(side);
-            let route = format!("<sip:{sent_by};transport={side};opaque=state:{token};lr>");
+            let route = format!("<sip:{sent_by};transport={side};opaque=state:{token}{medium};lr>");
             request.headers.push_front("Record-Route", route);
         }
     }

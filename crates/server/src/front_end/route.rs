@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, McuUri, OpaqueTarget};
+use confab_schema::uri::{ConferenceUri, McuType, McuUri, OpaqueTarget};
 use confab_sip::{Flow, Method, NameAddr, Request, Response, Scheme, Uri};
 use confab_users::Binding;
 
@@ -11,8 +11,8 @@ use super::{Action, Arrival, FrontEnd, McuInvite, tell};
 use crate::focus_host::{self, Sender};
 
 /// Extensions that may be required of us (`Require`, `Proxy-Require`).
-const KNOWN_EXTENSIONS: [&str; 6] =
-    ["ms-benotify", "adhoclist", "categoryList", "eventlist", "com.microsoft.autoextend", "path"];
+const KNOWN_EXTENSIONS: [&str; 7] =
+    ["ms-benotify", "adhoclist", "categoryList", "eventlist", "com.microsoft.autoextend", "path", "timer"];
 
 /// What this server takes, for itself or to pass it on.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, \
@@ -21,6 +21,8 @@ const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVI
 const MCU_ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE";
 /// What the server takes for itself.
 const OWN_ALLOW: &str = "OPTIONS, REGISTER";
+/// The parameter of our Record-Route that says which MCU a dialog is with.
+pub(super) const MEDIUM: &str = "medium";
 /// Conferences of one connection that hear of its end at once.
 const CONFERENCES_PER_FLOW: usize = 256;
 
@@ -113,17 +115,14 @@ impl FrontEnd {
 
     /// The MCU that a participant's request is for, if it is known where that is.
     fn mcu_asked(&self, request: &Request) -> Option<McuUri> {
-        match OpaqueTarget::parse(&request.uri.to_string()) {
-            OpaqueTarget::Mcu(mcu) => self.places.of(&mcu).is_some().then_some(mcu),
-            _ => None,
-        }
+        mcu_named(&request.uri.to_string(), request).filter(|mcu| self.places.of(mcu).is_some())
     }
 
     /// Whether an MCU speaks to participants for whom another has taken over.
     fn is_replaced(&self, flow: Flow, request: &Request) -> bool {
         let Some(server_uri) = self.trusted.get(&flow) else { return false };
         let from = request.headers.from().map(|from| from.uri.to_string()).unwrap_or_default();
-        McuUri::parse(&from).is_ok_and(|mcu| self.places.has_left(&mcu, server_uri))
+        mcu_named(&from, request).is_some_and(|mcu| self.places.has_left(&mcu, server_uri))
     }
 
     fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
@@ -147,6 +146,11 @@ impl FrontEnd {
         let Arrival { key, flow, request } = arrival;
         if request.method == Method::Invite {
             self.focus_invites.insert(now, key.clone(), conference.clone());
+        }
+        let begins = request.headers.to().is_ok_and(|to| to.tag().is_none());
+        if begins && focus_host::is_plain(&request) {
+            let arrival = Arrival { key: key.clone(), flow, request: request.clone() };
+            self.mcu_invites.insert(key.clone(), McuInvite { user: sender.user.clone(), mcu: None, arrival });
         }
         if flow.transport.reliable() && matches!(request.method, Method::Invite | Method::Subscribe) {
             let conferences = self.conferences.entry(flow).or_default();
@@ -183,7 +187,8 @@ impl FrontEnd {
             return self.respond(now, &arrival.key, response, out);
         }
         let (conference, user, key) = (mcu.conference.clone(), sender.user, arrival.key.clone());
-        self.mcu_invites.insert(key.clone(), McuInvite { user: user.clone(), mcu: mcu.clone(), arrival });
+        self.mcu_invites
+            .insert(key.clone(), McuInvite { user: user.clone(), mcu: Some(mcu.clone()), arrival });
         tell(conference, focus_host::Event::McuInvite { key, user, mcu }, out);
     }
 
@@ -247,6 +252,19 @@ impl FrontEnd {
 
     fn is_open(&self, flow: Flow) -> bool {
         !flow.transport.reliable() || self.identities.contains_key(&flow)
+    }
+}
+
+/// The MCU that an address in a request within a dialog stands for. Who came by the conference's own
+/// address has that for it, and our Route says which medium he is on.
+fn mcu_named(uri: &str, request: &Request) -> Option<McuUri> {
+    match OpaqueTarget::parse(uri) {
+        OpaqueTarget::Mcu(mcu) => Some(mcu),
+        OpaqueTarget::Focus(conference) => {
+            let routes = request.headers.routes().ok()?;
+            Some(conference.mcu(McuType::parse(routes.first()?.uri.param(MEDIUM)?).ok()?))
+        }
+        _ => None,
     }
 }
 

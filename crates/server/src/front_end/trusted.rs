@@ -3,10 +3,11 @@
 
 use confab_conference::reason::Reason;
 use confab_machine::Time;
+use confab_schema::uri::McuUri;
 use confab_sip::{Response, ServerKey};
 
-use super::{Action, FrontEnd, McuInvite};
-use crate::refusal;
+use super::{Action, FrontEnd, McuInvite, tell};
+use crate::{focus_host, refusal};
 
 impl FrontEnd {
     /// The Focus lets the INVITE pass.
@@ -20,9 +21,19 @@ impl FrontEnd {
         let Some(mcu) = self.mcus.get(server_uri).copied() else {
             return self.forward_once_linked(now, key, server_uri, out);
         };
-        let Some(McuInvite { user, mcu: uri, arrival }) = self.mcu_invites.remove(key) else { return };
+        let Some(McuInvite { user, mcu: Some(uri), arrival }) = self.mcu_invites.remove(key) else { return };
+        // What was sent to the conference goes on to the MCU of the medium it offers.
+        let sent_to_mcu = McuUri::parse(&arrival.request.uri.to_string()).is_ok();
+        let target = (!sent_to_mcu).then(|| uri.to_string().parse().expect("an MCU URI is a SIP URI"));
         self.places.set(uri, server_uri.to_owned());
-        self.forward(now, arrival, Some(&user), vec![(None, mcu)], out);
+        self.forward(now, arrival, Some(&user), vec![(target, mcu)], out);
+    }
+
+    /// The Focus has said which MCU an INVITE goes to.
+    pub(super) fn let_pass(&mut self, key: &ServerKey, mcu: McuUri) {
+        if let Some(invite) = self.mcu_invites.get_mut(key) {
+            invite.mcu = Some(mcu);
+        }
     }
 
     /// The Focus refuses the INVITE.
@@ -39,10 +50,14 @@ impl FrontEnd {
         }
     }
 
-    /// The sender gave an INVITE up. One that waits for a Focus ends here; one that was forwarded is
-    /// cancelled where it went; one to a Focus itself was answered at once.
+    /// The sender gave an INVITE up. One that waits for a Focus ends here, which the Focus is told if it
+    /// has let its sender in by it; one that was forwarded is cancelled where it went; one with C3P was
+    /// answered at once.
     pub(super) fn cancelled(&mut self, now: Time, key: &ServerKey, out: &mut Vec<Action>) {
         if let Some(McuInvite { arrival, .. }) = self.mcu_invites.remove(key) {
+            if let Some(conference) = self.focus_invites.conferences.remove(key) {
+                tell(conference, focus_host::Event::NotAcknowledged { key: key.clone() }, out);
+            }
             return self.respond(now, key, Response::to(&arrival.request, 487), out);
         }
         if let Some(request) = self.held.waiting(key).cloned() {

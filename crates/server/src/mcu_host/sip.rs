@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_mcu::Event as ConferenceEvent;
-use confab_schema::uri::{ConferenceUri, McuUri};
+use confab_schema::uri::{ConferenceUri, McuUri, OpaqueTarget};
 use confab_sip::{
-    ClientKey, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput, Transactions,
+    ClientKey, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput, Transactions, Uri,
 };
 use tokio::sync::mpsc;
 
@@ -198,14 +198,15 @@ impl McuSip {
     }
 }
 
-/// The conference a request is for: that of the MCU URI it is sent to.
+/// The conference a request is for: that of the MCU URI it is sent to, or the one itself for those who
+/// came by its own URI.
 fn conference(request: &Request) -> Option<ConferenceUri> {
-    let by_request_uri = McuUri::parse(&request.uri.to_string());
-    let uri = by_request_uri.or_else(|_| {
-        let to = request.headers.to().map(|to| to.uri.to_string()).unwrap_or_default();
-        McuUri::parse(&to)
-    });
-    uri.ok().map(|uri| uri.conference)
+    let of = |uri: &Uri| match OpaqueTarget::parse(&uri.to_string()) {
+        OpaqueTarget::Mcu(mcu) => Some(mcu.conference),
+        OpaqueTarget::Focus(conference) => Some(conference),
+        _ => None,
+    };
+    of(&request.uri).or_else(|| of(&request.headers.to().ok()?.uri))
 }
 
 /// The conference that a response is for: the one whose MCU URI its request came from.

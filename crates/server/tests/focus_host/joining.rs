@@ -43,7 +43,7 @@ fn an_invite_is_answered_with_the_person_added() {
 fn what_is_no_join_is_refused() {
     type Change = fn(&mut Request);
     let changes: [(Change, u16); 5] = [
-        (|r| r.headers.set("Content-Type", "application/sdp"), 415),
+        (|r| r.headers.set("Content-Type", "application/sdp"), 400),
         (|r| r.headers.remove("Content-Type"), 415),
         (|r| r.set_body("application/cccp+xml", "<request".into()), 400),
         (|r| r.headers.push("Session-Expires", "10"), 422),

@@ -21,7 +21,11 @@ fn invite(desk: &mut Desk) -> (Request, ServerKey) {
     desk.receives(tcp(1), invite.clone());
     let Some(Action::ToFocus { event, .. }) = desk.done.pop() else { panic!("{:?}", desk.done) };
     let focus_host::Event::McuInvite { key, .. } = *event else { panic!("{event:?}") };
-    desk.hear(Event::ForwardInvite { key: key.clone(), server_uri: REMOTE.into() });
+    desk.hear(Event::ForwardInvite {
+        key: key.clone(),
+        mcu: McuUri::parse(CHAT).unwrap(),
+        server_uri: REMOTE.into(),
+    });
     (invite, key)
 }
 
@@ -269,7 +273,11 @@ fn only_uris_of_other_processes_are_linked() {
         links_wanted(&mut desk);
         unlinked(&mut desk);
         desk.at(tcp(1));
-        desk.hear(Event::ForwardInvite { key, server_uri: server_uri.into() });
+        desk.hear(Event::ForwardInvite {
+            key,
+            mcu: McuUri::parse(CHAT).unwrap(),
+            server_uri: server_uri.into(),
+        });
         assert!(!desk.done.iter().any(|action| matches!(action, Action::LinkMcu { .. })), "{server_uri}");
         desk.done.clear();
     }

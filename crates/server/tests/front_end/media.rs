@@ -32,7 +32,11 @@ fn cancel(desk: &mut Desk, invite: &Request) {
 }
 
 fn let_pass(desk: &mut Desk, key: &ServerKey) {
-    desk.hear(Event::ForwardInvite { key: key.clone(), server_uri: MCU.into() });
+    desk.hear(Event::ForwardInvite {
+        key: key.clone(),
+        mcu: McuUri::parse(CHAT).unwrap(),
+        server_uri: MCU.into(),
+    });
 }
 
 /// The final answers to Ann by method.

@@ -59,6 +59,8 @@ struct Stage {
     subscriptions: BTreeMap<SubscriptionId, Question>,
     commands: BTreeMap<CommandId, Question>,
     invites: BTreeMap<InviteId, Question>,
+    /// INVITEs that were passed on.
+    passed: BTreeMap<InviteId, ()>,
     version: u32,
     /// An MCU has been asked for and not been given.
     wanted: bool,
@@ -107,6 +109,7 @@ impl Stage {
             subscriptions: BTreeMap::new(),
             commands: BTreeMap::new(),
             invites: BTreeMap::new(),
+            passed: BTreeMap::new(),
             version: 0,
             wanted: false,
             orders: BTreeMap::new(),
@@ -140,6 +143,21 @@ impl Stage {
                 }
             }
             5 | 6 => self.command(whom, how),
+            7 if how.is_multiple_of(4) => {
+                let invite = InviteId(self.next_id());
+                self.invites.insert(invite, Question::Asked);
+                let user = user(whom);
+                let display_name = user.user().to_owned();
+                let identity = Identity::Enterprise;
+                let offered = if how < 200 { vec![McuType::Chat] } else { vec![McuType::AudioVideo] };
+                self.happens(Event::JoinMedium { invite, user, identity, display_name, offered });
+            }
+            7 if how % 4 == 1 => {
+                if let Some(invite) = pick(&self.passed, whom) {
+                    self.passed.remove(&invite);
+                    self.happens(Event::InviteLost { invite });
+                }
+            }
             7 => {
                 let invite = InviteId(self.next_id());
                 let media = if how < 200 { McuType::Chat } else { McuType::AudioVideo };
@@ -318,9 +336,12 @@ impl Stage {
                 Action::FinishCommand { command, .. } => {
                     close(&mut self.commands, command, &Question::Accepted);
                 }
-                Action::ForwardInvite { invite, .. } | Action::RefuseInvite { invite, .. } => {
+                Action::ForwardInvite { invite, .. } => {
                     close(&mut self.invites, invite, &Question::Asked);
+                    self.passed.insert(invite, ());
                 }
+                Action::RefuseInvite { invite, .. } => close(&mut self.invites, invite, &Question::Asked),
+                Action::InviteOver { invite } => drop(self.passed.remove(&invite)),
                 Action::RequestMcu { .. } => {
                     assert!(!std::mem::replace(&mut self.wanted, true), "one MCU is asked for at a time");
                 }

@@ -1,18 +1,15 @@
 //! The answering end of an INVITE dialog: what a Focus and a conferencing server keep of each
 //! participant (RFC 3261 §13.3, §14.2, §15; session timers of RFC 4028).
 
-use std::time::Duration;
-
 use confab_machine::Time;
 use serde::{Deserialize, Serialize};
 
-use super::Dialog;
+use super::{
+    Dialog,
+    session_timer::{SessionDue, SessionTimer},
+};
 use crate::{Method, NameAddr, Request, Response};
 
-/// The session interval we ask for, in seconds.
-const SESSION_EXPIRES: u32 = 1800;
-/// The shortest session interval allowed, in seconds (RFC 4028 §5).
-const MIN_SESSION_EXPIRES: u32 = 90;
 /// What may be sent to us within the dialog.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, MESSAGE, UPDATE, OPTIONS";
 
@@ -32,25 +29,6 @@ enum Phase {
     AwaitingAck,
     Confirmed,
     Ended,
-}
-
-/// The agreed session timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SessionTimer {
-    /// Seconds.
-    interval: u32,
-    refresher: Refresher,
-    /// When it was agreed on or last refreshed.
-    since: Time,
-    /// Our refresh is on its way.
-    refreshing: bool,
-}
-
-/// Who must refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Refresher {
-    We,
-    They,
 }
 
 /// What a session timer wants sent.
@@ -74,8 +52,8 @@ impl InviteUsage {
     ) -> Result<InviteUsage, Response> {
         let dialog =
             Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
-        if interval_is_too_small(request) {
-            return Err(too_small(request));
+        if let Some(refusal) = SessionTimer::refusal(request) {
+            return Err(refusal);
         }
         Ok(InviteUsage { dialog, contact, phase: Phase::AwaitingAnswer, timer: None })
     }
@@ -93,9 +71,7 @@ impl InviteUsage {
         if status < 300 {
             response.headers.push("Contact", self.contact.to_string());
         }
-        if status == 422 {
-            response.headers.push("Min-SE", MIN_SESSION_EXPIRES.to_string());
-        }
+        SessionTimer::explain(&mut response);
         response
     }
 
@@ -106,19 +82,8 @@ impl InviteUsage {
         if self.phase == Phase::AwaitingAnswer {
             self.phase = Phase::AwaitingAck;
         }
-        self.timer = negotiate(now, request);
-        let mut response =
-            self.response(request, 200).with_header("Allow", ALLOW).with_header("Supported", "timer");
-        if let Some(timer) = self.timer {
-            let refresher = match timer.refresher {
-                Refresher::We => "uas",
-                Refresher::They => "uac",
-            };
-            if timer.refresher == Refresher::They {
-                response.headers.push("Require", "timer");
-            }
-            response.headers.push("Session-Expires", format!("{};refresher={refresher}", timer.interval));
-        }
+        let mut response = self.response(request, 200).with_header("Allow", ALLOW);
+        self.timer = SessionTimer::answer(now, request, &mut response);
         response
     }
 
@@ -153,7 +118,7 @@ impl InviteUsage {
         self.dialog.accept(request)?;
         match request.method {
             Method::Bye => self.phase = Phase::Ended,
-            Method::Invite | Method::Update if interval_is_too_small(request) => return Err(422),
+            Method::Invite | Method::Update if SessionTimer::refusal(request).is_some() => return Err(422),
             _ => {}
         }
         Ok(())
@@ -178,23 +143,13 @@ impl InviteUsage {
     /// Our UPDATE was answered by 2xx: the session lives on.
     pub fn refreshed(&mut self, now: Time) {
         if let Some(timer) = &mut self.timer {
-            timer.since = now;
-            timer.refreshing = false;
+            timer.refreshed(now);
         }
     }
 
     /// When [`InviteUsage::upkeep`] has something to say, if nothing happens first.
     pub fn deadline(&self) -> Option<Time> {
-        let timer = self.timer.filter(|_| self.phase != Phase::Ended)?;
-        let interval = Duration::from_secs(timer.interval.into());
-        // RFC 4028 §10: who refreshes does it at half time; at the end the BYE leaves a little
-        // earlier than the last moment, so that no other end is quicker.
-        let wait = if timer.refresher == Refresher::We && !timer.refreshing {
-            interval / 2
-        } else {
-            interval - (interval / 3).min(Duration::from_secs(32))
-        };
-        Some(timer.since + wait)
+        self.timer.filter(|_| self.phase != Phase::Ended).map(|timer| timer.deadline())
     }
 
     /// The deadline has come.
@@ -203,56 +158,22 @@ impl InviteUsage {
             return None;
         }
         let timer = self.timer.as_mut()?;
-        if timer.refresher == Refresher::They || timer.refreshing {
-            return Some(Upkeep::Expired(self.bye()));
+        match timer.due(now)? {
+            SessionDue::Expire => Some(Upkeep::Expired(self.bye())),
+            SessionDue::Refresh => {
+                let timer = *timer;
+                let mut update = self.request(Method::Update);
+                timer.write(&mut update);
+                Some(Upkeep::Refresh(update))
+            }
         }
-        timer.refreshing = true;
-        let expires = format!("{};refresher=uac", timer.interval);
-        let update = self.request(Method::Update).with_header("Supported", "timer");
-        Some(Upkeep::Refresh(update.with_header("Session-Expires", expires)))
     }
-}
-
-/// The Session-Expires of a request: seconds, and whom it wants to refresh.
-fn session_expires(request: &Request) -> Option<(u32, Option<Refresher>)> {
-    let value = request.headers.get("Session-Expires")?;
-    let mut pieces = value.split(';').map(str::trim);
-    let interval = pieces.next()?.parse().ok()?;
-    let refresher = pieces.find_map(|piece| match piece.to_ascii_lowercase().as_str() {
-        "refresher=uas" => Some(Refresher::We),
-        "refresher=uac" => Some(Refresher::They),
-        _ => None,
-    });
-    Some((interval, refresher))
-}
-
-fn interval_is_too_small(request: &Request) -> bool {
-    session_expires(request).is_some_and(|(interval, _)| interval < MIN_SESSION_EXPIRES)
-}
-
-fn too_small(request: &Request) -> Response {
-    Response::to(request, 422).with_header("Min-SE", MIN_SESSION_EXPIRES.to_string())
-}
-
-/// The timer we answer `request` with (RFC 4028 §9): none if neither it nor a proxy asks for one
-/// and the client could not keep one.
-fn negotiate(now: Time, request: &Request) -> Option<SessionTimer> {
-    let can =
-        request.headers.has_token("Supported", "timer") || request.headers.has_token("Require", "timer");
-    let (asked, wanted) = match session_expires(request) {
-        Some(asked) => asked,
-        None if can => (SESSION_EXPIRES, None),
-        None => return None,
-    };
-    let refresher = if can { wanted.unwrap_or(Refresher::They) } else { Refresher::We };
-    let least =
-        request.headers.get("Min-SE").and_then(|least| least.parse().ok()).unwrap_or(MIN_SESSION_EXPIRES);
-    let interval = asked.min(SESSION_EXPIRES).max(least.min(asked));
-    Some(SessionTimer { interval, refresher, since: now, refreshing: false })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::dialog::samples::request;
 
