@@ -5,6 +5,8 @@
 //! [`answer`] decides, and the shell writes what [`Outcome::write`] holds before it sends the response.
 //! The conference key passes through here in clear; only the shell can seal and open it.
 
+mod listing;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use confab_machine::Time;
@@ -21,7 +23,7 @@ use crate::{
     conference_key::ConferenceKey,
     policy::{self, MeetingPolicy, Permission},
     reason::Reason,
-    record::{ConferenceRecord, Invitee},
+    record::{ConferenceRecord, ConferenceSummary, Invitee},
 };
 
 /// The longest subject or description, in bytes.
@@ -45,8 +47,10 @@ const STALE: &str = OTHER_FAILURE;
 pub struct Known {
     /// The record that [`wanted_record`] named, if there is one.
     pub existing: Option<ConferenceRecord>,
-    /// The organizer's records, if the request [`wants_all`] of them.
-    pub conferences: Vec<ConferenceRecord>,
+    /// The organizer's conferences, if the request [`wants_all`] of them.
+    pub conferences: Vec<ConferenceSummary>,
+    /// So many bytes an answer that lists them may have.
+    pub room: usize,
     /// How many records the organizer has, if the request [`adds_one`].
     pub held: usize,
     /// The conference key of `existing`, if it has one that can be opened.
@@ -84,6 +88,8 @@ pub struct Outcome {
     pub new_key: Option<NewKey>,
     /// What to answer once it is written.
     pub response: Response,
+    /// How many conferences had no room in the answer.
+    pub left_out: usize,
 }
 
 /// The conference whose record must be loaded before `request` can be answered, if it is about one.
@@ -147,11 +153,14 @@ pub fn answer(
     check_sender(sender, factory, request)?;
     let [command] = request.commands.as_slice() else { return Err(Reason::C3pUnreadable) };
     let success = |write, new_key, body| {
-        Ok(Outcome { write, new_key, response: Response::new(request, Code::Success, body) })
+        let response = Response::new(request, Code::Success, body);
+        Ok(Outcome { write, new_key, response, left_out: 0 })
     };
     let done = |write, body| success(write, None, body);
-    let fails =
-        |token| Ok(Outcome { write: None, new_key: None, response: Response::failed(request, token) });
+    let fails = |token| {
+        let response = Response::failed(request, token);
+        Ok(Outcome { write: None, new_key: None, response, left_out: 0 })
+    };
     let unknown = || fails(Reason::NoSuchConference.c3p_token());
     let existing = known.existing.as_ref();
     match command {
@@ -174,8 +183,9 @@ pub fn answer(
             None => unknown(),
         },
         Command::GetConferences => {
-            let summaries = known.conferences.iter().map(|record| summary(record, known)).collect();
-            done(None, ResultBody::Conferences(summaries))
+            let (listed, left_out) = listing::list(now, request, known);
+            let outcome = done(None, ResultBody::Conferences(listed))?;
+            Ok(Outcome { left_out, ..outcome })
         }
         Command::DeleteConference(_) => match existing {
             Some(record) => done(Some(Write::Delete(record.uri.clone())), ResultBody::Empty),
@@ -393,24 +403,6 @@ fn invitees(organizer: &UserUri, info: &ConferenceInfo) -> Result<Vec<Invitee>, 
 /// What `addConference` and `modifyConference` answer: the conference's URI and the new version.
 fn written(record: &ConferenceRecord) -> ResultBody {
     ResultBody::Conference(Box::new(ConferenceInfo::full(record.uri.to_string(), record.version)))
-}
-
-/// What `getConferences` tells of each.
-// Deviation: the texts leave open whether entity is empty, as in getConference; here it is the URI.
-fn summary(record: &ConferenceRecord, known: &Known) -> ConferenceInfo {
-    let description = Description {
-        subject: Some(record.subject.clone()),
-        conference_id: Some(record.uri.id.to_string()),
-        expiry: Some(record.expires),
-        last_update: Some(record.updated),
-        last_activate: record.last_activated,
-        is_active: Some(known.active.contains(&record.uri)),
-        admission: Some(record.admission),
-        ..Description::default()
-    };
-    let mut summary = ConferenceInfo::full(record.uri.to_string(), record.version);
-    summary.description = Some(description);
-    summary
 }
 
 /// What `getConference` answers: the whole record, with an empty entity (c3p §6.6). The organizer

@@ -46,6 +46,39 @@ pub struct ConferenceRecord {
     pub last_activated: Option<Time>,
 }
 
+/// What a list tells of a conference: little, however much the organizer attached to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConferenceSummary {
+    /// Organizer and ID.
+    pub uri: ConferenceUri,
+    /// As in the record, like all that follows.
+    pub version: u32,
+    /// The topic.
+    pub subject: String,
+    /// Until when it can be joined.
+    pub expires: Time,
+    /// Who may join.
+    pub admission: AdmissionPolicy,
+    /// When it was last changed.
+    pub updated: Time,
+    /// When its last meeting began.
+    pub last_activated: Option<Time>,
+}
+
+impl From<&ConferenceRecord> for ConferenceSummary {
+    fn from(record: &ConferenceRecord) -> ConferenceSummary {
+        ConferenceSummary {
+            uri: record.uri.clone(),
+            version: record.version,
+            subject: record.subject.clone(),
+            expires: record.expires,
+            admission: record.admission,
+            updated: record.updated,
+            last_activated: record.last_activated,
+        }
+    }
+}
+
 /// What the Focus of an active conference changes of its record. Everything else is the
 /// organizer's, who changes it at the Focus Factory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

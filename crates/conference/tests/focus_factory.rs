@@ -14,7 +14,7 @@ use confab_conference::{
     },
     policy::MeetingPolicy,
     reason::Reason,
-    record::{ConferenceRecord, Invitee},
+    record::{ConferenceRecord, ConferenceSummary, Invitee},
 };
 use confab_machine::Time;
 use confab_schema::{
@@ -429,7 +429,8 @@ fn all_her_conferences_are_listed() {
             ConferenceUri::parse("sip:ann@example.test;gruu;opaque=app:conf:focus:id:SECOND77").unwrap();
         (second.version, second.last_activated) = (3, Some(now()));
         second.organizer_data = Some(confab_schema::xml::Element::new("urn:x", "secret"));
-        let known = Known { conferences: vec![record(), second.clone()], ..Known::default() };
+        let conferences = vec![(&record()).into(), (&second).into()];
+        let known = Known { conferences, room: 64 * 1024, ..Known::default() };
         let factory = FactoryUri::parse(FACTORY).unwrap();
         let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
         assert_eq!((outcome.write, outcome.response.code), (None, Code::Success));
@@ -448,6 +449,45 @@ fn all_her_conferences_are_listed() {
         panic!("there is a list without entries")
     };
     assert!(none.is_empty());
+}
+
+#[test]
+fn a_long_list_is_cut_where_it_fits() {
+    let request = request("<getConferences/>");
+    let factory = FactoryUri::parse(FACTORY).unwrap();
+    let conferences: Vec<ConferenceSummary> = (0..300)
+        .map(|number| {
+            let mut one = ConferenceSummary::from(&record());
+            let uri = format!("sip:ann@example.test;gruu;opaque=app:conf:focus:id:NUMBER{number:04}");
+            one.uri = ConferenceUri::parse(&uri).unwrap();
+            // Later ones were changed later; every third has expired.
+            one.updated = now() + Duration::from_secs(number);
+            one.expires = if number % 3 == 0 { now() } else { now() + Duration::from_secs(60) };
+            one.subject = "<ü>".repeat(1000);
+            one
+        })
+        .collect();
+    let list = |room: usize| {
+        let known = Known { conferences: conferences.clone(), room, ..Known::default() };
+        let outcome = answer(now(), &user(ANN), &factory, &request, &known, &policy()).unwrap();
+        let document = outcome.response.to_bytes();
+        let response = Response::parse(&document).unwrap();
+        let ResultBody::Conferences(all) = response.results[0].body.clone() else { panic!("{response:?}") };
+        assert_eq!(all.len() + outcome.left_out, 300);
+        assert!(document.len() <= room || all.is_empty(), "{} in {room}", document.len());
+        let ids = all.iter().map(|info| info.description.as_ref().unwrap().conference_id.clone().unwrap());
+        (ids.collect::<Vec<String>>(), document.len(), all)
+    };
+    let (ids, length, all) = list(60_000);
+    assert!(ids.len() < 200 && length > 50_000, "{} in {length}", ids.len());
+    assert_eq!(ids[..3], ["NUMBER0299", "NUMBER0298", "NUMBER0296"]);
+    let subject = all[0].description.as_ref().unwrap().subject.clone().unwrap();
+    assert!(subject.len() <= 256 && subject.starts_with("<ü><ü>") && subject.ends_with('…'), "{subject}");
+
+    let (ids, ..) = list(1024 * 1024);
+    assert_eq!(ids.len(), 300);
+    assert_eq!((ids[199].as_str(), ids[200].as_str()), ("NUMBER0001", "NUMBER0297"));
+    assert_eq!(list(100).0, Vec::<String>::new());
 }
 
 #[test]

@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
-use confab_schema::date;
+use confab_schema::{date, uri::ConferenceUri};
+use confab_store::{MAX_LISTED, StoreError};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -142,19 +143,27 @@ async fn saved_flow(server: &Server, id: &str) -> (StatusCode, String) {
 }
 
 async fn list(server: &Server) -> (StatusCode, String) {
-    let records = match server.store.conferences(None, LIST_LIMIT).await {
-        Ok(records) => records,
+    let listed = match server.store.conferences(None, LIST_LIMIT).await {
+        Ok(listed) => listed,
         Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     };
     let active = server.directory.active_conferences();
     let mut text = line(["ID", "organizer", "people", "expires", "deleted", "activated", "ends", "subject"]);
-    for record in &records {
+    let none = listed.is_empty();
+    for record in listed {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                text += &format!("{error}\n");
+                continue;
+            }
+        };
         let people = active.iter().find(|(uri, _)| *uri == record.uri).map(|(_, people)| people.to_string());
-        let dates = Dates::of(server, record);
+        let dates = Dates::of(server, &record.uri, record.expires);
         let or_none = |date: Option<Time>| date.map_or("-".into(), date::format);
         text += &line([
             record.uri.id.as_str(),
-            record.organizer().address(),
+            record.uri.organizer.address(),
             &people.unwrap_or("-".into()),
             &date::format(record.expires),
             &date::format(dates.deleted),
@@ -163,7 +172,7 @@ async fn list(server: &Server) -> (StatusCode, String) {
             &record.subject,
         ]);
     }
-    if records.is_empty() {
+    if none {
         text += "No conference is scheduled.\n";
     }
     (StatusCode::OK, text)
@@ -185,9 +194,9 @@ struct Dates {
 }
 
 impl Dates {
-    fn of(server: &Server, record: &ConferenceRecord) -> Dates {
-        let ends = server.directory.expected_end(&record.uri).map(|end| end.min(record.expires));
-        Dates { deleted: record.expires + server.content_grace, ends }
+    fn of(server: &Server, conference: &ConferenceUri, expires: Time) -> Dates {
+        let ends = server.directory.expected_end(conference).map(|end| end.min(expires));
+        Dates { deleted: expires + server.content_grace, ends }
     }
 }
 
@@ -199,7 +208,7 @@ async fn show(server: &Server, id: &str) -> (StatusCode, String) {
     let active = server.directory.active_conferences();
     let people = active.iter().find(|(uri, _)| *uri == record.uri).map(|(_, people)| *people);
     let media: Vec<&str> = record.media.iter().map(|media| media.as_str()).collect();
-    let dates = Dates::of(server, &record);
+    let dates = Dates::of(server, &record.uri, record.expires);
     let mut text = format!("{}\n", record.uri);
     for (label, value) in [
         ("subject", record.subject.clone()),
@@ -236,19 +245,22 @@ async fn end(server: &Server, id: &str) -> (StatusCode, String) {
 
 /// The one record whose ID begins with `id`.
 async fn find(server: &Server, id: &str) -> Result<ConferenceRecord, (StatusCode, String)> {
-    let records = server
-        .store
-        .conferences(None, LIST_LIMIT)
-        .await
-        .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))?;
+    let unavailable = |error: StoreError| (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    let nowhere =
+        |id: &str| (StatusCode::NOT_FOUND, format!("No conference has an ID that begins with {id}.\n"));
+    let listed = server.store.conferences(None, MAX_LISTED).await.map_err(unavailable)?;
     let id = id.to_ascii_uppercase();
-    let mut fits =
-        records.into_iter().filter(|record| record.uri.id.as_str().to_ascii_uppercase().starts_with(&id));
+    let mut fits = listed
+        .into_iter()
+        .flatten()
+        .map(|conference| conference.uri)
+        .filter(|uri| uri.id.as_str().to_ascii_uppercase().starts_with(&id));
     match (fits.next(), fits.next()) {
-        (Some(record), None) => Ok(record),
-        (None, _) => {
-            Err((StatusCode::NOT_FOUND, format!("No conference has an ID that begins with {id}.\n")))
+        (Some(uri), None) => {
+            let record = server.store.conference(&uri).await.map_err(unavailable)?;
+            record.ok_or_else(|| nowhere(&id))
         }
+        (None, _) => Err(nowhere(&id)),
         (Some(_), Some(_)) => Err((
             StatusCode::CONFLICT,
             format!("Several conferences have an ID that begins with {id}; give more of it.\n"),

@@ -13,8 +13,9 @@ use confab_machine::{Component, FlowNote};
 use confab_schema::{
     cccp,
     uri::{ConferenceUri, FactoryUri, UserUri},
+    xml::MAX_DOCUMENT,
 };
-use confab_sip::{Request, Response};
+use confab_sip::{Request, Response, Transport};
 use confab_store::{Store, StoreError};
 use tracing::warn;
 
@@ -27,6 +28,11 @@ use crate::{
     vault::Vault,
 };
 
+/// The longest answer that is sent as a datagram, in bytes; UDP itself ends at 65 507.
+const DATAGRAM: usize = 60_000;
+/// Room for the headers of an answer that do not come from its request, in bytes.
+const OWN_HEADERS: usize = 512;
+
 /// The Focus Factory of a process.
 #[derive(Clone)]
 pub struct FocusFactoryHost {
@@ -38,6 +44,8 @@ pub struct FocusFactoryHost {
     pub directory: FocusDirectory,
     /// What may be scheduled.
     pub policy: MeetingPolicy,
+    /// The longest message on a connection, in bytes.
+    pub max_message: usize,
     /// This server's name in diagnostics.
     pub name: String,
     /// The time.
@@ -47,17 +55,20 @@ pub struct FocusFactoryHost {
 }
 
 impl FocusFactoryHost {
-    /// Answers a SERVICE from the authenticated `user`.
-    pub async fn serve(&self, user: &UserUri, request: &Request) -> Response {
+    /// Answers a SERVICE from the authenticated `user`, who came by `transport`.
+    pub async fn serve(&self, user: &UserUri, transport: Transport, request: &Request) -> Response {
         if request.headers.content_type().is_none_or(|kind| &*kind.kind != CCCP) {
             return Response::to(request, 415).with_header("Accept", CCCP);
         }
         let Ok(document) = cccp::Request::parse(&request.body) else {
             return refusal::response(request, Reason::C3pUnreadable, &self.name);
         };
-        match self.decide(user, request, &document).await {
-            Ok(answer) => {
-                let mut response = Response::to(request, 200);
+        let response = Response::to(request, 200);
+        let room =
+            longest(transport, self.max_message).saturating_sub(response.to_bytes().len() + OWN_HEADERS);
+        match self.decide(user, request, &document, room).await {
+            Ok((answer, left_out)) => {
+                let mut response = self.with_note_of(left_out, response);
                 response.set_body(CCCP, answer.to_bytes());
                 response
             }
@@ -70,27 +81,39 @@ impl FocusFactoryHost {
         user: &UserUri,
         request: &Request,
         document: &cccp::Request,
-    ) -> Result<cccp::Response, Reason> {
+        room: usize,
+    ) -> Result<(cccp::Response, usize), Reason> {
         // What the request is sent to decides who the organizer is; `to` must agree with it.
         let factory = FactoryUri::parse(&request.uri.to_string()).map_err(|_| Reason::BadTo)?;
         let wanted = focus_factory::wanted_record(factory.organizer(), document);
         let command = document.commands.first().map(cccp::Command::summary).unwrap_or_default();
         self.note(&wanted, 1, Component::Client, Component::FocusFactory, format!("SERVICE {command}"));
         focus_factory::check_sender(user, &factory, document)?;
-        let known = self.load(factory.organizer(), wanted.as_ref(), document).await.map_err(|error| {
+        let loaded = self.load(factory.organizer(), wanted.as_ref(), document).await.map_err(|error| {
             warn!(%error, "the conferencing database does not answer");
             Reason::StoreUnavailable
         })?;
+        let known = Known { room, ..loaded };
         let outcome =
             focus_factory::answer(self.clock.now(), user, &factory, document, &known, &self.policy)?;
-        let Outcome { write, new_key, response } = outcome;
+        let Outcome { write, new_key, response, left_out } = outcome;
         let answer = match write {
             None => response,
             Some(write) => self.write(&wanted, self.sealed(write, new_key), document, response).await,
         };
         let outcome = answer.code.as_str();
         self.note(&wanted, 2, Component::FocusFactory, Component::Client, format!("200 {command} {outcome}"));
-        Ok(answer)
+        Ok((answer, left_out))
+    }
+
+    /// C3P has no word for a list that was cut; SIP has one for the person who reads it.
+    fn with_note_of(&self, left_out: usize, response: Response) -> Response {
+        if left_out == 0 {
+            return response;
+        }
+        let sentence =
+            format!("{left_out} more conferences have no room in this answer; those changed last are in it.");
+        refusal::with_note(response, &self.name, &sentence)
     }
 
     async fn load(
@@ -106,12 +129,18 @@ impl FocusFactoryHost {
         }
         if focus_factory::wants_all(document) {
             let limit = self.policy.max_conferences_per_organizer;
-            known.conferences = self.store.conferences(Some(organizer), limit).await?;
+            for listed in self.store.conferences(Some(organizer), limit).await? {
+                match listed {
+                    Ok(conference) => known.conferences.push(conference),
+                    Err(error) => warn!(%error, "a conference is missing in its organizer's list"),
+                }
+            }
         }
         if focus_factory::adds_one(document) {
             known.held = self.store.conference_count(organizer).await?;
         }
-        let about = known.existing.iter().chain(&known.conferences).map(|record| &record.uri);
+        let listed = known.conferences.iter().map(|conference| &conference.uri);
+        let about = known.existing.iter().map(|record| &record.uri).chain(listed);
         known.active = about.filter(|uri| self.directory.is_active(uri)).cloned().collect();
         Ok(known)
     }
@@ -204,5 +233,25 @@ impl FocusFactoryHost {
             let note = FlowNote::new(step, from, to, summary);
             self.flows.file(conference.id.as_str(), self.clock.now(), note);
         }
+    }
+}
+
+/// How long an answer may be, in bytes.
+fn longest(transport: Transport, max_message: usize) -> usize {
+    if transport.reliable() { max_message.min(MAX_DOCUMENT) } else { DATAGRAM.min(max_message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_what_carries_it() {
+        let check = |transport, max_message, expect| assert_eq!(longest(transport, max_message), expect);
+        check(Transport::Udp, 262_144, 60_000);
+        check(Transport::Udp, 16_384, 16_384);
+        check(Transport::Tcp, 262_144, 262_144);
+        check(Transport::Tls, 16_384, 16_384);
+        check(Transport::Tls, usize::MAX, MAX_DOCUMENT);
     }
 }

@@ -172,6 +172,8 @@ pub enum Action {
         key: ServerKey,
         /// Who sent it.
         user: UserUri,
+        /// How the answer goes back.
+        transport: Transport,
         /// The request.
         request: Request,
     },

@@ -29,6 +29,11 @@ pub fn plain(request: &Request, status: u16, source: &str, sentence: &str) -> Re
     Response::to(request, status).with_header("Warning", warning(source, sentence))
 }
 
+/// The response with a sentence for a person, though nothing is refused.
+pub fn with_note(response: Response, source: &str, sentence: &str) -> Response {
+    response.with_header("Warning", warning(source, sentence))
+}
+
 fn diagnostics(number: u16, source: &str, sentence: &str) -> String {
     format!("{number};source=\"{source}\";reason=\"{sentence}\"")
 }

@@ -152,6 +152,7 @@ pub async fn start_with(
         vault: Arc::clone(&vault),
         directory: directory.clone(),
         policy: policy.clone(),
+        max_message: config.front_end.max_message,
         name: addresses.name.clone(),
         clock,
         flows: flows.clone(),

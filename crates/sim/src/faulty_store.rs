@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use confab_conference::record::ConferenceRecord;
+use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_store::{MemoryStore, Store, StoreError, StoreFuture};
@@ -96,7 +96,7 @@ impl Store for FaultyStore {
         &'a self,
         organizer: Option<&'a UserUri>,
         limit: usize,
-    ) -> StoreFuture<'a, Vec<ConferenceRecord>> {
+    ) -> StoreFuture<'a, Vec<Result<ConferenceSummary, StoreError>>> {
         self.kept.conferences(organizer, limit)
     }
 

@@ -1,6 +1,6 @@
 //! How long conferences live, through a whole server on the paused clock: a meeting ends when
 //! nobody is left, a day after the last join or with its record, the next join begins another,
-//! and what expired is deleted in the end. Meanwhile the organizer changes it.
+//! and what expired is deleted in the end. Meanwhile the organizer lists them and changes one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +8,11 @@ use confab_client::{Command, Ending, NewConference, Observation, Outcome, Undert
 use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
 use confab_schema::{
-    cccp::{Code, Response},
+    cccp::{Code, Response, ResultBody},
     conference_info::{AdmissionPolicy, Role},
     date,
     uri::{ConferenceUri, McuType},
+    xml::Element,
 };
 use confab_server::{config::ConferencesConfig, sweeper::Sweeper};
 use confab_sim::{
@@ -190,6 +191,31 @@ async fn many_expired_conferences_are_deleted_at_once() {
         grace: Duration::ZERO,
     };
     assert_eq!(sweeper.sweep(expires + MINUTE).await, Ok(251));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_too_long_says_so() {
+    let deployment = Deployment::open().await;
+    let mut vivian = deployment.sign_on("vivian").await;
+    let first = vivian.schedules("The harbour", vec![]).await;
+    let whole = deployment.sends_to_factory("vivian", "<getConferences/>").await;
+    assert_eq!(whole.headers.get("Warning"), None);
+    let one = record(&deployment, &first).await.expect("it is stored");
+    for number in 1..1000 {
+        let uri = format!("sip:vivian@example.test;gruu;opaque=app:conf:focus:id:MANY{number:04}");
+        let uri = ConferenceUri::parse(&uri).expect("it is one");
+        let (subject, data) =
+            ("x".repeat(4096), Element::new("urn:x", "data").with_text(&"x".repeat(16_000)));
+        let another = ConferenceRecord { uri, subject, organizer_data: Some(data), ..one.clone() };
+        deployment.server.store.create_conference(&another).await.expect("it is new");
+    }
+    let answer = deployment.sends_to_factory("vivian", "<getConferences/>").await;
+    let length = answer.to_bytes().len();
+    assert!((200_000..=262_144).contains(&length), "{length}");
+    let document = Response::parse(&answer.body).expect("the answer is C3P");
+    let ResultBody::Conferences(listed) = &document.results[0].body else { panic!("{document:?}") };
+    let warning = answer.headers.get("Warning").expect("not all have room").to_string();
+    assert!(warning.contains(&format!("\"{} more conferences", 1000 - listed.len())), "{warning}");
 }
 
 #[tokio::test(start_paused = true)]

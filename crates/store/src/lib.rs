@@ -6,8 +6,8 @@
 //! once, so it is the one that runs under a paused clock. `tests/conformance.rs` holds all of them to
 //! the same behaviour.
 //!
-//! There is no cache and no merging: records are read and written whole, and a conference's
-//! version decides who changed it first.
+//! There is no cache and no merging: a record is read and written whole, and a conference's
+//! version decides who changed it first. Lists hold summaries.
 
 mod memory;
 mod open_error;
@@ -17,7 +17,7 @@ mod sqlite;
 
 use std::pin::Pin;
 
-use confab_conference::record::ConferenceRecord;
+use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_users::account::Account;
@@ -63,12 +63,13 @@ pub trait Store: Send + Sync {
     fn delete_conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, ()>;
 
     /// The conferences of one organizer, or of all, ordered by organizer and ID: the first
-    /// `limit`, and never more than [`MAX_LISTED`].
+    /// `limit`, and never more than [`MAX_LISTED`]. Whole records are never held together, and one
+    /// that cannot be read is an error of its own and hides no other.
     fn conferences<'a>(
         &'a self,
         organizer: Option<&'a UserUri>,
         limit: usize,
-    ) -> StoreFuture<'a, Vec<ConferenceRecord>>;
+    ) -> StoreFuture<'a, Vec<Result<ConferenceSummary, StoreError>>>;
 
     /// How many conferences an organizer has.
     fn conference_count<'a>(&'a self, organizer: &'a UserUri) -> StoreFuture<'a, usize>;

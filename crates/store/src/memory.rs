@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use confab_conference::record::ConferenceRecord;
+use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_users::account::Account;
@@ -74,10 +74,11 @@ impl Store for MemoryStore {
         &'a self,
         organizer: Option<&'a UserUri>,
         limit: usize,
-    ) -> StoreFuture<'a, Vec<ConferenceRecord>> {
+    ) -> StoreFuture<'a, Vec<Result<ConferenceSummary, StoreError>>> {
         self.run(move |tables| {
             let wanted = |record: &&ConferenceRecord| organizer.is_none_or(|user| record.organizer() == user);
-            Ok(tables.conferences.values().filter(wanted).take(limit.min(MAX_LISTED)).cloned().collect())
+            let listed = tables.conferences.values().filter(wanted).take(limit.min(MAX_LISTED));
+            Ok(listed.map(|record| Ok(record.into())).collect())
         })
     }
 

@@ -9,7 +9,7 @@ mod schema;
 
 use std::{fmt, time::Duration};
 
-use confab_conference::record::ConferenceRecord;
+use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_users::account::Account;
@@ -26,7 +26,7 @@ use crate::{
     OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
     row_limit, row_offset,
-    rows::{self, AccountRow, ConferenceRow},
+    rows::{self, AccountRow, ConferenceRow, SummaryRow},
 };
 
 /// How many connections, and so statements, there are at once; a server allows 100 by default, to all
@@ -222,7 +222,7 @@ impl Store for PostgresStore {
         &'a self,
         organizer: Option<&'a UserUri>,
         limit: usize,
-    ) -> StoreFuture<'a, Vec<ConferenceRecord>> {
+    ) -> StoreFuture<'a, Vec<Result<ConferenceSummary, StoreError>>> {
         Box::pin(async move {
             let statement = match organizer {
                 Some(user) => sqlx::query_as(
@@ -235,8 +235,8 @@ impl Store for PostgresStore {
                      ORDER BY organizer, lower(id) LIMIT $1",
                 ),
             };
-            let rows: Vec<ConferenceRow> = self.fetch(statement.bind(row_limit(limit))).await?;
-            rows.into_iter().map(ConferenceRow::into_record).collect()
+            let rows: Vec<SummaryRow> = self.fetch(statement.bind(row_limit(limit))).await?;
+            Ok(rows.into_iter().map(|SummaryRow(summary)| summary).collect())
         })
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use confab_conference::{
     conference_key::SealedKey,
-    record::{ConferenceRecord, Invitee},
+    record::{ConferenceRecord, ConferenceSummary, Invitee},
 };
 use confab_machine::Time;
 use confab_schema::{
@@ -143,6 +143,44 @@ where
             details: row.try_get("details")?,
             conference_key: row.try_get("conference_key")?,
         })
+    }
+}
+
+/// A row of `conferences` of which only the summary is kept, as soon as it is read. One that makes no
+/// sense is an error for itself.
+pub(crate) struct SummaryRow(pub(crate) Result<ConferenceSummary, StoreError>);
+
+/// What a summary needs of a conference's `details`.
+#[derive(Deserialize)]
+struct SummaryDetails {
+    subject: String,
+    admission: AdmissionPolicy,
+    last_activated: Option<Time>,
+}
+
+impl ConferenceRow {
+    fn into_summary(self) -> Result<ConferenceSummary, StoreError> {
+        let uri = conference_uri(&self.organizer, &self.id)?;
+        let unreadable = |error: &dyn Display| unreadable_conference(&self.organizer, &self.id, error);
+        let details: SummaryDetails = from_json(&self.details).map_err(|error| unreadable(&error))?;
+        Ok(ConferenceSummary {
+            uri,
+            version: u32::try_from(self.version).map_err(|error| unreadable(&error))?,
+            subject: details.subject,
+            expires: time(self.expires),
+            admission: details.admission,
+            updated: time(self.updated),
+            last_activated: details.last_activated,
+        })
+    }
+}
+
+impl<'r, R: Row> FromRow<'r, R> for SummaryRow
+where
+    ConferenceRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<SummaryRow> {
+        Ok(SummaryRow(ConferenceRow::from_row(row)?.into_summary()))
     }
 }
 

@@ -8,7 +8,7 @@ mod schema;
 
 use std::{io::ErrorKind, path::Path, time::Duration};
 
-use confab_conference::record::ConferenceRecord;
+use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_users::account::Account;
@@ -21,7 +21,7 @@ use crate::{
     OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
     row_limit, row_offset,
-    rows::{self, AccountRow, ConferenceRow},
+    rows::{self, AccountRow, ConferenceRow, SummaryRow},
 };
 
 /// How many connections, and so threads, read at once.
@@ -157,7 +157,7 @@ impl Store for SqliteStore {
         &'a self,
         organizer: Option<&'a UserUri>,
         limit: usize,
-    ) -> StoreFuture<'a, Vec<ConferenceRecord>> {
+    ) -> StoreFuture<'a, Vec<Result<ConferenceSummary, StoreError>>> {
         Box::pin(async move {
             let query = match organizer {
                 Some(user) => {
@@ -166,9 +166,9 @@ impl Store for SqliteStore {
                 }
                 None => sqlx::query_as("SELECT * FROM conferences ORDER BY organizer, id LIMIT ?"),
             };
-            let rows: Vec<ConferenceRow> =
+            let rows: Vec<SummaryRow> =
                 query.bind(row_limit(limit)).fetch_all(&self.readers).await.map_err(unavailable)?;
-            rows.into_iter().map(ConferenceRow::into_record).collect()
+            Ok(rows.into_iter().map(|SummaryRow(summary)| summary).collect())
         })
     }
 

@@ -67,7 +67,8 @@ fn the_organizer_reads_the_key_and_whether_it_is_going_on() {
         let active = going_on.then_some(active).into_iter().collect();
         let known = Known {
             existing: Some(record()),
-            conferences: vec![record()],
+            conferences: vec![(&record()).into()],
+            room: 4096,
             key: key.clone(),
             active,
             held: 0,

@@ -126,9 +126,9 @@ impl FrontEnd {
     }
 
     fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
-        let Arrival { key, request, .. } = arrival;
+        let Arrival { key, flow, request } = arrival;
         if request.method == Method::Service {
-            out.push(Action::ToFactory { key, user: sender.user, request });
+            out.push(Action::ToFactory { key, user: sender.user, transport: flow.transport, request });
         } else {
             let response = Response::to(&request, 405).with_header("Allow", "SERVICE");
             self.respond(now, &key, response, out);

@@ -85,10 +85,10 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
                     let _ = events.send(front_end::Event::Names { lookup, names }).await;
                 });
             }
-            front_end::Action::ToFactory { key, user, request } => {
+            front_end::Action::ToFactory { key, user, transport, request } => {
                 let (factory, events) = (self.focus_factory.clone(), self.events.clone());
                 tokio::spawn(async move {
-                    let response = factory.serve(&user, &request).await;
+                    let response = factory.serve(&user, transport, &request).await;
                     let _ = events.send(front_end::Event::Respond { key, response }).await;
                 });
             }
