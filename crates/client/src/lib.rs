@@ -38,8 +38,8 @@ use confab_sip::{ClientKey, Flow, Method, Request, Response, ServerKey, Transact
 pub use refusal::Refusal;
 pub use roster::{Leg, MAX_ENDPOINTS, MAX_PARTICIPANTS, Participant, Roster, RosterChange};
 pub use vocabulary::{
-    Action, ClientConfig, Command, ConferenceSummary, Ending, Event, InvitationAnswer, NewConference,
-    Observation, Outcome, Secret, SignOff, TextFormat, Undertaking,
+    Action, ClientConfig, Command, ConferenceChange, ConferenceSummary, Ending, Event, InvitationAnswer,
+    NewConference, Observation, Outcome, Secret, SignOff, TextFormat, Undertaking,
 };
 
 use focus::Session;
@@ -87,6 +87,8 @@ impl Client {
             Command::GetCapabilities
             | Command::Create(_)
             | Command::GetConference { .. }
+            | Command::ListConferences
+            | Command::ModifyConference { .. }
             | Command::DeleteConference { .. } => scheduling::send(cx, command),
             Command::AnswerInvitation { id, accept } => self.invitations.answer(cx, id, accept),
             Command::Join { conference } if self.session.is_none() => {

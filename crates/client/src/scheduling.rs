@@ -2,7 +2,7 @@
 
 use confab_schema::{
     cccp::{self, Code, ConferenceKeys, ResultBody},
-    conference_info::{ConferenceInfo, ConferenceView, Description, EntityView, State, User, Users},
+    conference_info::{ConferenceInfo, ConferenceView, Description, EntityView, Role, State, User, Users},
     uri::{ConferenceUri, FactoryUri, McuType, UserUri},
 };
 use confab_sip::{Method, Response};
@@ -10,11 +10,15 @@ use confab_sip::{Method, Response};
 use crate::{
     refusal::Refusal,
     user_agent::{Answer, Context, Purpose},
-    vocabulary::{Command, ConferenceSummary, NewConference, Observation, Outcome, Undertaking},
+    vocabulary::{
+        Command, ConferenceChange, ConferenceSummary, NewConference, Observation, Outcome, Secret,
+        Undertaking,
+    },
 };
 
 /// Sends a scheduling command: [`Command::GetCapabilities`], [`Command::Create`],
-/// [`Command::GetConference`] or [`Command::DeleteConference`].
+/// [`Command::GetConference`], [`Command::ListConferences`], [`Command::ModifyConference`] or
+/// [`Command::DeleteConference`].
 pub(crate) fn send(cx: &mut Context<'_>, command: Command) {
     let document = match &command {
         Command::Create(conference) => {
@@ -25,6 +29,12 @@ pub(crate) fn send(cx: &mut Context<'_>, command: Command) {
             }
         }
         Command::GetConference { conference } => cccp::Command::GetConference(key(conference)),
+        Command::ListConferences => cccp::Command::GetConferences,
+        Command::ModifyConference { conference, version, change } => cccp::Command::ModifyConference {
+            mcu_uri: None,
+            info: Box::new(changed(conference, *version, change)),
+            whole: None,
+        },
         Command::DeleteConference { conference } => cccp::Command::DeleteConference(key(conference)),
         _ => cccp::Command::GetConferencingCapabilities,
     };
@@ -51,6 +61,8 @@ fn refused(cx: &mut Context<'_>, command: Command, refusal: Refusal) {
     let what = match command {
         Command::Create(_) => Undertaking::Create,
         Command::GetConference { .. } => Undertaking::GetConference,
+        Command::ListConferences => Undertaking::ListConferences,
+        Command::ModifyConference { .. } => Undertaking::ModifyConference,
         Command::DeleteConference { .. } => {
             let outcome = Outcome::Refused(refusal);
             return cx.observe(Observation::CommandDone { command, outcome });
@@ -82,6 +94,13 @@ fn outcome(command: &Command, response: &Response) -> Result<Observation, Refusa
         (Command::GetConference { conference }, Some(ResultBody::Conference(info))) => {
             Ok(Observation::Conference(Box::new(summary(conference, &info))))
         }
+        (Command::ListConferences, Some(ResultBody::Conferences(all))) => {
+            let one = |info: &ConferenceInfo| Some(summary(&ConferenceUri::parse(&info.entity).ok()?, info));
+            Ok(Observation::Conferences(all.iter().filter_map(one).collect()))
+        }
+        (Command::ModifyConference { conference, .. }, Some(ResultBody::Conference(info))) => {
+            Ok(Observation::Modified { conference: conference.clone(), version: info.version })
+        }
         _ => Err(nonsense()),
     }
 }
@@ -92,8 +111,7 @@ fn key(conference: &ConferenceUri) -> ConferenceKeys {
 
 /// The record that is asked for.
 fn record(conference: &NewConference, id: String) -> ConferenceInfo {
-    let user = |(user, role): &(UserUri, _)| User { roles: vec![*role], ..User::new(user.to_string()) };
-    let users: Vec<User> = conference.invitees.iter().map(user).collect();
+    let users = invited(&conference.invitees);
     let view = |media: &McuType| EntityView { entity: media.as_str().to_owned(), ..EntityView::default() };
     ConferenceInfo {
         description: Some(Description {
@@ -103,13 +121,35 @@ fn record(conference: &NewConference, id: String) -> ConferenceInfo {
             admission: Some(conference.admission),
             ..Description::default()
         }),
-        users: (!users.is_empty()).then_some(Users { state: State::Full, users }),
+        users: (!users.users.is_empty()).then_some(users),
         view: Some(ConferenceView {
             state: State::Full,
             entity_views: conference.media.iter().map(view).collect(),
         }),
         ..ConferenceInfo::default()
     }
+}
+
+/// What is to be different.
+fn changed(conference: &ConferenceUri, version: u32, change: &ConferenceChange) -> ConferenceInfo {
+    ConferenceInfo {
+        version,
+        description: Some(Description {
+            subject: change.subject.clone(),
+            conference_id: Some(conference.id.to_string()),
+            conference_key: change.key.as_ref().map(|key| key.reveal().to_owned()),
+            expiry: change.expires,
+            admission: change.admission,
+            ..Description::default()
+        }),
+        users: change.invitees.as_ref().map(|invitees| invited(invitees)),
+        ..ConferenceInfo::default()
+    }
+}
+
+fn invited(invitees: &[(UserUri, Role)]) -> Users {
+    let user = |(user, role): &(UserUri, _)| User { roles: vec![*role], ..User::new(user.to_string()) };
+    Users { state: State::Full, users: invitees.iter().map(user).collect() }
 }
 
 fn summary(conference: &ConferenceUri, info: &ConferenceInfo) -> ConferenceSummary {
@@ -121,6 +161,8 @@ fn summary(conference: &ConferenceUri, info: &ConferenceInfo) -> ConferenceSumma
         version: info.version,
         subject: description.subject.unwrap_or_default(),
         admission: description.admission,
+        key: description.conference_key.map(Secret::from),
+        is_active: description.is_active,
         expires: description.expiry,
         invitees: users
             .filter_map(|user| Some((UserUri::parse(&user.entity).ok()?, *user.roles.first()?)))

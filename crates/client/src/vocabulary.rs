@@ -16,11 +16,11 @@ use crate::{refusal::Refusal, roster::RosterChange};
 /// Who the client is, and how it shows itself.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// The person's address.
+    /// The person's address: a made-up one at `anonymous.invalid` for somebody who does not sign on.
     pub user: UserUri,
     /// What others are shown; may be empty.
     pub display_name: String,
-    /// Answers Digest challenges; without it a challenged request is refused.
+    /// Answers Digest challenges, or is the conference's key for somebody who does not sign on; without it a challenged request is refused.
     pub password: Option<Secret>,
     /// Our end of the connection, for Via and for the Contact of REGISTER. The server answers
     /// over the connection whatever it says.
@@ -31,8 +31,9 @@ pub struct ClientConfig {
     pub instance: String,
 }
 
-/// A password. It does not show itself.
-#[derive(Clone, PartialEq, Eq)]
+/// A password or a conference key. It does not show itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -62,10 +63,6 @@ impl fmt::Debug for Secret {
 
 /// What happens to a client.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event is handled where it is made; most of them are messages"
-)]
 pub enum Event {
     /// The server is reached: everything goes over this flow from now on.
     Connected {
@@ -114,6 +111,17 @@ pub enum Command {
     GetConference {
         /// Which one.
         conference: ConferenceUri,
+    },
+    /// List one's own conferences.
+    ListConferences,
+    /// Change the record of one's own conference.
+    ModifyConference {
+        /// Which one.
+        conference: ConferenceUri,
+        /// The version of the record that was read last; if it has another by now, nothing is changed.
+        version: u32,
+        /// What.
+        change: ConferenceChange,
     },
     /// Step 3: join. One conference at a time.
     Join {
@@ -183,6 +191,21 @@ pub struct NewConference {
     pub expires: Option<Time>,
 }
 
+/// What [`Command::ModifyConference`] changes; the rest stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConferenceChange {
+    /// What it is about.
+    pub subject: Option<String>,
+    /// Who may come in.
+    pub admission: Option<AdmissionPolicy>,
+    /// What people must know who do not sign on.
+    pub key: Option<Secret>,
+    /// Who is invited, and as what: the whole list.
+    pub invitees: Option<Vec<(UserUri, Role)>>,
+    /// When the record may be deleted.
+    pub expires: Option<Time>,
+}
+
 /// What a client wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -236,6 +259,15 @@ pub enum Observation {
     },
     /// The record asked for by [`Command::GetConference`].
     Conference(Box<ConferenceSummary>),
+    /// What [`Command::ListConferences`] asked for: no more of each than a list tells.
+    Conferences(Vec<ConferenceSummary>),
+    /// The record was changed.
+    Modified {
+        /// Which one.
+        conference: ConferenceUri,
+        /// Its version now.
+        version: u32,
+    },
     /// Step 4: let in. The roster follows.
     Joined {
         /// Where.
@@ -344,6 +376,10 @@ pub struct ConferenceSummary {
     pub subject: String,
     /// Who may come in.
     pub admission: Option<AdmissionPolicy>,
+    /// What people must know who do not sign on.
+    pub key: Option<Secret>,
+    /// Whether it is going on, if it was said.
+    pub is_active: Option<bool>,
     /// When the record may be deleted.
     pub expires: Option<Time>,
     /// Who is invited, and as what.
@@ -363,6 +399,10 @@ pub enum Undertaking {
     Create,
     /// To read a conference's record.
     GetConference,
+    /// To list one's conferences.
+    ListConferences,
+    /// To change a conference's record.
+    ModifyConference,
     /// To join.
     Join,
     /// To follow the roster of the conference one has joined.

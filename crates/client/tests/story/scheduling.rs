@@ -1,6 +1,6 @@
 //! Steps 1 and 2: the Focus Factory.
 
-use confab_client::{Command, NewConference, Observation, Outcome, Undertaking};
+use confab_client::{Command, ConferenceChange, NewConference, Observation, Outcome, Undertaking};
 use confab_machine::Time;
 use confab_schema::{
     cccp,
@@ -97,6 +97,54 @@ fn a_refusal_comes_as_c3p_or_as_sip() {
         panic!("{said:?}")
     };
     assert_eq!(refusal.sentence, "The server answered 403 Forbidden.");
+}
+
+#[test]
+fn changes_and_lists_what_is_hers() {
+    let mut desk = Desk::of("vivian");
+    let change = ConferenceChange {
+        subject: Some("Harbour".into()),
+        admission: Some(AdmissionPolicy::Anonymous),
+        key: Some("crayon".into()),
+        ..ConferenceChange::default()
+    };
+    desk.wants(Command::ModifyConference { conference: conference(), version: 4, change });
+    let service = desk.request(&Method::Service);
+    let cccp::Command::ModifyConference { mcu_uri: None, info, .. } = only_command(&service) else {
+        panic!("no modifyConference")
+    };
+    let description = info.description.unwrap();
+    assert_eq!((info.version, description.conference_id.as_deref()), (4, Some("3ICYEOLH")));
+    assert_eq!(description.conference_key.as_deref(), Some("crayon"));
+    assert_eq!(
+        (description.subject.as_deref(), info.users),
+        (Some("Harbour"), None),
+        "who was invited stays"
+    );
+    let inside = r#"<modifyConference><conference-info xmlns="urn:ietf:params:xml:ns:conference-info" entity="sip:vivian@example.test;gruu;opaque=app:conf:focus:id:3ICYEOLH" version="5"/></modifyConference>"#;
+    let body = c3p(&service, "success", inside);
+    desk.reply(&service, 200, &[], &body);
+    assert_eq!(desk.said(), [Observation::Modified { conference: conference(), version: 5 }]);
+
+    desk.wants(Command::ListConferences);
+    let service = desk.request(&Method::Service);
+    assert!(matches!(only_command(&service), cccp::Command::GetConferences));
+    let inside = r#"<getConferences><conference-info xmlns="urn:ietf:params:xml:ns:conference-info" xmlns:msci="http://schemas.microsoft.com/rtc/2005/08/confinfoextensions" entity="sip:vivian@example.test;gruu;opaque=app:conf:focus:id:3ICYEOLH" version="5"><conference-description><subject>Harbour</subject><msci:is-active>true</msci:is-active></conference-description></conference-info></getConferences>"#;
+    let body = c3p(&service, "success", inside);
+    desk.reply(&service, 200, &[], &body);
+    let said = desk.said();
+    let [Observation::Conferences(all)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!((&all[0].conference, all[0].is_active, &all[0].key), (&conference(), Some(true), &None));
+
+    desk.wants(Command::ListConferences);
+    let service = desk.request(&Method::Service);
+    let body = c3p(&service, "failure", r#"<getConferences reason="otherFailure"/>"#);
+    desk.reply(&service, 200, &[], &body);
+    let said = desk.said();
+    assert!(
+        matches!(said.as_slice(), [Observation::Refused { what: Undertaking::ListConferences, .. }]),
+        "{said:?}"
+    );
 }
 
 #[test]
