@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     clock::{self, Clock},
     drive::{self, Performed, drive},
+    front_end::ANONYMOUS_DOMAIN,
     sip_transport::{ConnectionLimits, Flows, TransportEvent},
 };
 
@@ -35,6 +36,12 @@ pub struct ServerAddress {
     pub address: SocketAddr,
     /// For TLS: the name its certificate must have, and whom to trust.
     pub tls: Option<(String, tokio_rustls::TlsConnector)>,
+}
+
+/// A made-up address for somebody who does not sign on.
+pub fn anonymous_address() -> UserUri {
+    let made_up = format!("sip:{}@{ANONYMOUS_DOMAIN}", clock::entropy().hex::<16>());
+    UserUri::parse(&made_up).expect("digits at a host make an address")
 }
 
 /// A client at work.

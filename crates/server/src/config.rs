@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
-use crate::data;
+use crate::{data, front_end::ANONYMOUS_DOMAIN};
 pub use machines::{ControlConfig, ImMcuConfig};
 
 /// No conference is scheduled further ahead, so none is by default.
@@ -271,6 +271,10 @@ impl Config {
         let domain_ok = !self.domain.is_empty()
             && self.domain.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
         ensure!(domain_ok, "domain = \"{}\" is no DNS name; write it like example.com", self.domain);
+        ensure!(
+            !self.domain.eq_ignore_ascii_case(ANONYMOUS_DOMAIN),
+            "domain = \"{ANONYMOUS_DOMAIN}\" is for addresses that are nobody's; take a domain of your own"
+        );
         ensure!(!self.front_end.listen.is_empty(), "front_end.listen is empty, so nobody could connect");
         let both = self.front_end.certificate.as_os_str().is_empty()
             == self.front_end.private_key.as_os_str().is_empty();
@@ -416,6 +420,7 @@ mod tests {
     fn refusals_name_the_setting() {
         for (text, word) in [
             ("domain = \"a b\"", "domain"),
+            ("domain = \"anonymous.invalid\"", "nobody's"),
             ("surprise = 1", "surprise"),
             ("auth = []", "loopback"),
             ("[front_end]\nlisten = []", "listen"),

@@ -2,6 +2,7 @@
 //! routed: to the registrar and presence, the Focus Factory, a Focus, an MCU, or another user.
 //! One-to-one messages and calls are simply proxied (RFC 3261 §16).
 
+mod anonymous;
 mod authenticate;
 mod forward;
 mod held;
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use confab_conference::reason::Reason;
+use confab_conference::{conference_key::ConferenceKey, reason::Reason};
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{
@@ -29,6 +30,8 @@ use confab_sip::{
 use confab_users::Users;
 
 use crate::{focus_host, refusal};
+pub(crate) use anonymous::ANONYMOUS_DOMAIN;
+use anonymous::Anonymous;
 use authenticate::Waiting;
 use forward::Forwards;
 use held::Held;
@@ -61,6 +64,13 @@ pub enum Event {
         lookup: u64,
         /// What is known of the user.
         account: Result<Option<KnownAccount>, Unavailable>,
+    },
+    /// The key of a conference was looked up.
+    ConferenceKey {
+        /// The number of the look-up.
+        lookup: u64,
+        /// The key, if the conference admits people who have not signed in.
+        key: Result<Option<ConferenceKey>, Unavailable>,
     },
     /// The names of several people were looked up.
     Names {
@@ -158,6 +168,13 @@ pub enum Action {
         lookup: u64,
         /// Whose.
         user: UserUri,
+    },
+    /// Look up the key of a conference that somebody wants to reach who has not signed in.
+    LookUpKey {
+        /// The number of the look-up.
+        lookup: u64,
+        /// Which.
+        conference: ConferenceUri,
     },
     /// Look the names of several people up.
     LookUpNames {
@@ -290,6 +307,8 @@ pub struct FrontEnd {
     addresses: Addresses,
     /// `None` challenges nobody.
     authority: Option<DigestAuthority>,
+    /// `None` lets nobody in who has not signed in.
+    anonymous: Option<Anonymous>,
     entropy: Entropy,
     transactions: Transactions,
     users: Users,
@@ -339,6 +358,8 @@ pub struct FrontEndSetup {
     pub addresses: Addresses,
     /// Who challenges; `None` challenges nobody.
     pub authority: Option<DigestAuthority>,
+    /// Who challenges people who do not sign in; `None` lets nobody in who has not.
+    pub anonymous: Option<DigestAuthority>,
     /// Registrar and presence.
     pub users: Users,
     /// Where tags, branches and tokens come from.
@@ -348,11 +369,12 @@ pub struct FrontEndSetup {
 impl FrontEnd {
     /// A front end that knows nobody yet.
     pub fn new(setup: FrontEndSetup) -> FrontEnd {
-        let FrontEndSetup { domain, addresses, authority, users, mut entropy } = setup;
+        let FrontEndSetup { domain, addresses, authority, anonymous, users, mut entropy } = setup;
         FrontEnd {
             domain,
             addresses,
             authority,
+            anonymous: anonymous.map(Anonymous::new),
             transactions: Transactions::new(entropy.fork(), TRANSACTION_LIMIT),
             tokens: RouteTokens::new(entropy.bytes()),
             entropy,
@@ -471,6 +493,9 @@ impl FrontEnd {
 
     fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
         self.identities.remove(&flow);
+        if let Some(anonymous) = &mut self.anonymous {
+            anonymous.flow_closed(flow);
+        }
         self.trusted.remove(&flow);
         self.mcus.retain(|_, mcu| *mcu != flow);
         self.link_closed(now, flow, out);
@@ -504,6 +529,7 @@ impl Machine for FrontEnd {
             }
             Event::FlowClosed { flow } => self.flow_closed(now, flow, out),
             Event::Account { lookup, account } => self.looked_up(now, lookup, account, out),
+            Event::ConferenceKey { lookup, key } => self.key_looked_up(now, lookup, key, out),
             Event::Names { lookup, names } => self.named(now, lookup, names, out),
             Event::Respond { key, response } => {
                 self.mcu_invites.remove(&key);

@@ -16,7 +16,10 @@ use anyhow::Context;
 use confab_conference::policy::MeetingPolicy;
 use confab_mcu::{ImMcu, Mcu};
 use confab_schema::uri::McuType;
-use confab_sip::{Transport, auth::DigestAuthority};
+use confab_sip::{
+    Transport,
+    auth::{Algorithm, DigestAuthority},
+};
 use confab_store::Store;
 use confab_users::{Users, UsersSettings};
 use tokio::{
@@ -222,6 +225,7 @@ fn front_end_machine(config: &Config, policy: &MeetingPolicy, addresses: Address
         users: Users::new(users_settings(policy, addresses.name.clone()), clock::entropy()),
         addresses,
         authority: authority(config),
+        anonymous: anonymous(config),
         entropy: clock::entropy(),
     })
 }
@@ -240,6 +244,15 @@ fn authority(config: &Config) -> Option<DigestAuthority> {
     let algorithms = || config.digest_algorithms.iter().map(|algorithm| (*algorithm).into()).collect();
     let authority = || DigestAuthority::new(config.domain.clone(), clock::entropy().bytes());
     config.auth.contains(&AuthScheme::Digest).then(|| authority().with_algorithms(algorithms()))
+}
+
+/// Who challenges people who do not sign in, if they may join: with MD5-sess first, which is all that
+/// clients of that time know for it.
+fn anonymous(config: &Config) -> Option<DigestAuthority> {
+    let others = config.digest_algorithms.iter().map(|algorithm| (*algorithm).into());
+    let algorithms = std::iter::once(Algorithm::Md5Sess).chain(others).collect();
+    let authority = || DigestAuthority::new(front_end::ANONYMOUS_DOMAIN, clock::entropy().bytes());
+    config.conferences.allow_anonymous.then(|| authority().with_algorithms(algorithms))
 }
 
 /// What clients are told about this server when they sign in.

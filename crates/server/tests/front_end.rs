@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "front_end/anonymous.rs"]
+mod anonymous;
 #[path = "front_end/calls.rs"]
 mod calls;
 #[path = "front_end/desk.rs"]

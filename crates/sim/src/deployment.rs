@@ -11,7 +11,7 @@ use confab_machine::{FlowRecord, Time};
 use confab_mcu::Mcu;
 use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_server::{
-    client_host::{RunningClient, ServerAddress},
+    client_host::{RunningClient, ServerAddress, anonymous_address},
     clock::Clock,
     config::{AuthScheme, ConferencesConfig, Config, Listen, ListenTransport},
     roles::{self, Parts, Resources, Server},
@@ -71,6 +71,11 @@ impl Deployment {
     /// A Confab that challenges nobody, with this database.
     pub async fn with_store(store: Arc<dyn Store>) -> Deployment {
         Deployment::start_on(&config(vec![]), Parts::default(), store).await
+    }
+
+    /// A Confab that challenges everybody by Digest, with other limits for its conferences.
+    pub async fn closed_with(conferences: ConferencesConfig) -> Deployment {
+        Deployment::start(&Config { conferences, ..config(vec![AuthScheme::Digest]) }, Parts::default()).await
     }
 
     /// A Confab that challenges nobody and listens for UDP, TCP and TLS on this machine. It lives in
@@ -164,6 +169,16 @@ impl Deployment {
         let password = password.map(Secret::from);
         let client = RunningClient::on_stream(user(name), name.into(), password, stream, self.server.clock);
         Person::new(user(name), client, Some(flow))
+    }
+
+    /// Somebody who calls himself `name`, does not sign on, and believes this to be the conference's
+    /// key.
+    pub fn guest(&self, name: &str, key: &str) -> Person {
+        let (stream, flow) = self.connect();
+        let user = anonymous_address();
+        let (key, clock) = (Some(Secret::from(key)), self.server.clock);
+        let client = RunningClient::on_stream(user.clone(), name.into(), key, stream, clock);
+        Person::new(user, client, Some(flow))
     }
 
     /// Somebody who has signed on.

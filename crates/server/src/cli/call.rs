@@ -1,11 +1,12 @@
 //! `confab call URI`: our own client in a terminal. It finds the server by DNS or a given address,
 //! creates or joins a conference, and chats line by line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use confab_client::{
-    Command, Ending, InvitationAnswer, NewConference, Observation, Outcome, Refusal, RosterChange, Secret,
+    Command, Ending, InvitationAnswer, NewConference, Observation, Outcome, Participant, Refusal,
+    RosterChange, Secret, Undertaking,
 };
 use confab_schema::{
     conference_info::{AdmissionPolicy, Role},
@@ -16,10 +17,11 @@ use tokio::sync::mpsc;
 
 use super::user::read_password;
 use crate::{
-    client_host::{RunningClient, ServerAddress},
+    client_host::{RunningClient, ServerAddress, anonymous_address},
     clock::Clock,
     config::Listen,
     discovery::{self, Candidate},
+    front_end::ANONYMOUS_DOMAIN,
     sip_transport,
 };
 
@@ -36,8 +38,15 @@ pub struct Arguments {
     /// The conference's SIP URI; without one a new conference is created.
     conference: Option<String>,
     /// Your address, like ann@example.com.
-    #[arg(long, value_name = "ADDRESS")]
-    user: String,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "anonymous")]
+    user: Option<String>,
+    /// Join without signing in. The conference's key stands in its URI (?conf-key=...), or is the first
+    /// line of the password file.
+    #[arg(long, conflicts_with = "user", requires = "conference")]
+    anonymous: bool,
+    /// Open a new conference to people who have not signed in; its key is printed.
+    #[arg(long, conflicts_with = "conference")]
+    admit_anonymous: bool,
     /// What others see; your address otherwise.
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
@@ -63,32 +72,17 @@ pub struct Arguments {
 /// # Errors
 /// Sentences about addresses, the server, or what it refused.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let user = address(&arguments.user)?;
+    let caller = caller(arguments)?;
     let invitees = arguments.invite.iter().map(|name| address(name)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut client = connect(arguments, &user).await?;
-    client.command(Command::Register).await?;
-    until(&mut client, "signing in", |seen| matches!(seen, Observation::Registered { .. }).then_some(()))
-        .await?;
-
+    let mut client = connect(arguments, &caller).await?;
+    if !arguments.anonymous {
+        client.command(Command::Register).await?;
+        let registered = |seen| matches!(seen, Observation::Registered { .. }).then_some(());
+        until(&mut client, "signing in", registered).await?;
+    }
     let conference = match &arguments.conference {
         Some(uri) => conference_uri(uri)?,
-        None => {
-            let invitees = invitees.iter().map(|user| (user.clone(), Role::Attendee)).collect();
-            client
-                .command(Command::Create(NewConference {
-                    subject: arguments.subject.clone(),
-                    invitees,
-                    media: vec![McuType::Chat],
-                    admission: AdmissionPolicy::OpenAuthenticated,
-                    expires: None,
-                }))
-                .await?;
-            let created = |seen| match seen {
-                Observation::Created { conference } => Some(conference),
-                _ => None,
-            };
-            until(&mut client, "creating the conference", created).await?
-        }
+        None => create(&mut client, arguments, &invitees).await?,
     };
     client.command(Command::Join { conference: conference.clone() }).await?;
     let joined = |seen| match seen {
@@ -104,7 +98,43 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         client.command(Command::Invite { user }).await?;
     }
     chat(&mut client).await?;
-    sign_off(&mut client).await
+    sign_off(&mut client, arguments.anonymous).await
+}
+
+/// Has a conference scheduled.
+async fn create(
+    client: &mut RunningClient,
+    arguments: &Arguments,
+    invitees: &[UserUri],
+) -> anyhow::Result<ConferenceUri> {
+    let admission = if arguments.admit_anonymous {
+        AdmissionPolicy::Anonymous
+    } else {
+        AdmissionPolicy::OpenAuthenticated
+    };
+    let wanted = NewConference {
+        subject: arguments.subject.clone(),
+        invitees: invitees.iter().map(|user| (user.clone(), Role::Attendee)).collect(),
+        media: vec![McuType::Chat],
+        admission,
+        expires: None,
+    };
+    client.command(Command::Create(wanted)).await?;
+    let created = |seen| match seen {
+        Observation::Created { conference } => Some(conference),
+        _ => None,
+    };
+    let conference = until(client, "creating the conference", created).await?;
+    if arguments.admit_anonymous {
+        client.command(Command::GetConference { conference: conference.clone() }).await?;
+        let read = |seen| match seen {
+            Observation::Conference(summary) => summary.key,
+            _ => None,
+        };
+        let key = until(client, "reading the conference's key", read).await?;
+        println!("* Its key, for people who do not sign in: {}", key.reveal());
+    }
+    Ok(conference)
 }
 
 /// Between the keyboard and the conference. What was typed before the input ended is done before
@@ -112,6 +142,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
     let mut lines = typed_lines();
     let (mut typing, mut leaving, mut unanswered) = (true, false, 0_usize);
+    let mut names = Names::default();
     loop {
         if !typing && !leaving && unanswered == 0 {
             leaving = true;
@@ -139,7 +170,7 @@ async fn chat(client: &mut RunningClient) -> anyhow::Result<()> {
                 Some(seen) => {
                     let answer = matches!(seen, Observation::CommandDone { .. });
                     unanswered = unanswered.saturating_sub(usize::from(answer));
-                    show(&seen);
+                    show(&seen, &mut names);
                 }
                 None => return Ok(()),
             },
@@ -160,10 +191,19 @@ fn is_answered(command: &Command) -> bool {
 }
 
 /// Signs off. Its answer comes after everything that was sent before has been heard, so the program
-/// does not end with a BYE in its hands; a server that is gone is not waited for long.
-async fn sign_off(client: &mut RunningClient) -> anyhow::Result<()> {
-    if client.command(Command::Unregister).await.is_ok() {
-        let off = |seen| matches!(seen, Observation::SignedOff { .. }).then_some(());
+/// does not end with a BYE in its hands; a server that is gone is not waited for long. Who has not
+/// signed in asks something else, and is refused it.
+async fn sign_off(client: &mut RunningClient, anonymous: bool) -> anyhow::Result<()> {
+    let last = if anonymous { Command::GetCapabilities } else { Command::Unregister };
+    if client.command(last).await.is_ok() {
+        let answers = |seen: &Observation| {
+            matches!(
+                seen,
+                Observation::SignedOff { .. }
+                    | Observation::Refused { what: Undertaking::GetCapabilities, .. }
+            )
+        };
+        let off = |seen: Observation| answers(&seen).then_some(());
         let _nobody_there = client.wait(GOODBYE, "signing off", off).await;
     }
     Ok(())
@@ -202,11 +242,28 @@ fn command(line: &str) -> anyhow::Result<Option<Command>> {
     }))
 }
 
-fn show(seen: &Observation) {
-    let name = |user: &UserUri| user.address().to_owned();
+/// What people are called whose addresses say nothing.
+type Names = BTreeMap<UserUri, String>;
+
+/// Somebody of the roster: by his address, which commands name him by.
+fn introduce(person: &Participant, names: &mut Names) -> String {
+    let address = person.user.address();
+    match person.display_name.clone().filter(|_| person.user.domain() == ANONYMOUS_DOMAIN) {
+        None => address.to_owned(),
+        Some(name) => {
+            let both = format!("{name} ({address})");
+            names.insert(person.user.clone(), name);
+            both
+        }
+    }
+}
+
+fn show(seen: &Observation, names: &mut Names) {
+    let name =
+        |names: &Names, user: &UserUri| names.get(user).cloned().unwrap_or_else(|| user.address().to_owned());
     match seen {
         Observation::MessageReceived { from, text, .. } => {
-            println!("{}: {text}", from.as_ref().map_or_else(|| "somebody".into(), name));
+            println!("{}: {text}", from.as_ref().map_or_else(|| "somebody".into(), |user| name(names, user)));
         }
         Observation::MessageUndelivered { recipients, .. } => {
             let recipients: Vec<&str> = recipients.iter().map(|(who, _)| who.as_str()).collect();
@@ -215,7 +272,7 @@ fn show(seen: &Observation) {
         Observation::Roster { changes, .. } => changes.iter().for_each(|change| match change {
             RosterChange::Snapshot(roster) => {
                 for person in roster.participants() {
-                    println!("* {} is here as {}.", name(&person.user), person.role.as_str());
+                    println!("* {} is here as {}.", introduce(person, names), person.role.as_str());
                 }
                 if let Some(people) = roster.head_count() {
                     println!("* {people} people are here.");
@@ -223,9 +280,9 @@ fn show(seen: &Observation) {
             }
             RosterChange::Count { people } => println!("* {people} people are here."),
             RosterChange::Changed(person) => {
-                println!("* {} is here as {}.", name(&person.user), person.role.as_str());
+                println!("* {} is here as {}.", introduce(person, names), person.role.as_str());
             }
-            RosterChange::Left { user } => println!("* {} has left.", name(user)),
+            RosterChange::Left { user } => println!("* {} has left.", name(names, user)),
             RosterChange::Locked { locked: true } => println!("* The conference is locked."),
             RosterChange::Locked { locked: false } => println!("* The conference is open."),
             RosterChange::Subject { subject } => println!("* The subject is: {subject}"),
@@ -236,7 +293,7 @@ fn show(seen: &Observation) {
             println!("* {}", refusal.sentence);
         }
         Observation::InvitationAnswered { user, answer: InvitationAnswer::Declined } => {
-            println!("* {} declined.", name(user));
+            println!("* {} declined.", name(names, user));
         }
         _ => {}
     }
@@ -268,15 +325,38 @@ async fn until<T>(
     })
 }
 
-async fn connect(arguments: &Arguments, user: &UserUri) -> anyhow::Result<RunningClient> {
-    let candidates = match arguments.server {
-        Some(server) => vec![discovery::configured(server, user.domain())],
-        None => discovery::discover(user.domain()).await?,
-    };
-    let display_name = arguments.display_name.clone().unwrap_or_else(|| user.user().to_owned());
+/// Who calls, and whose server.
+struct Calling {
+    user: UserUri,
+    display_name: String,
+    password: Option<Secret>,
+    domain: String,
+}
+
+/// Somebody with an address, or somebody who only knows a conference's key.
+fn caller(arguments: &Arguments) -> anyhow::Result<Calling> {
     let password = match &arguments.password_file {
         Some(file) => Some(Secret::from(read_password(Some(file))?)),
         None => None,
+    };
+    let display_name = arguments.display_name.clone();
+    if let Some(user) = &arguments.user {
+        let user = address(user)?;
+        let display_name = display_name.unwrap_or_else(|| user.user().to_owned());
+        return Ok(Calling { domain: user.domain().to_owned(), user, display_name, password });
+    }
+    let typed = arguments.conference.as_deref().context("name the conference to join")?;
+    let password = conference_key(typed).map(Secret::from).or(password);
+    let domain = conference_uri(typed)?.organizer.domain().to_owned();
+    let display_name = display_name.unwrap_or_default();
+    Ok(Calling { user: anonymous_address(), display_name, password, domain })
+}
+
+async fn connect(arguments: &Arguments, caller: &Calling) -> anyhow::Result<RunningClient> {
+    let Calling { user, display_name, password, domain } = caller;
+    let candidates = match arguments.server {
+        Some(server) => vec![discovery::configured(server, domain)],
+        None => discovery::discover(domain).await?,
     };
     let clock = Clock::start();
     let mut last = None;
@@ -317,6 +397,12 @@ fn conference_uri(text: &str) -> anyhow::Result<ConferenceUri> {
     })
 }
 
+/// The key in a conference's URI, as join links have it.
+fn conference_key(text: &str) -> Option<&str> {
+    let (_, headers) = text.split_once('?')?;
+    headers.split('&').find_map(|header| header.strip_prefix("conf-key="))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +424,8 @@ mod tests {
         for text in [uri.to_owned(), format!("meet:{uri}?conf-key=1"), format!("conf:{uri}")] {
             assert_eq!(conference_uri(&text).unwrap().to_string(), uri);
         }
+        assert_eq!(conference_key(&format!("meet:{uri}?a=b&conf-key=crayon")), Some("crayon"));
+        assert_eq!(conference_key(uri), None);
         assert!(conference_uri("sip:ann@example.test").is_err());
     }
 }

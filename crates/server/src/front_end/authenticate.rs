@@ -1,6 +1,6 @@
 //! Who sent this? A request is believed when its From is somebody this connection has proved to
 //! be, or when it answers a Digest challenge (RFC 8760). Trusted flows, those to our own MCUs,
-//! assert whom they speak for.
+//! assert whom they speak for. Who does not sign in at all is met in `anonymous.rs`.
 
 use confab_conference::policy::Identity;
 use confab_machine::Time;
@@ -10,7 +10,7 @@ use confab_sip::{
     auth::{self, Asker, Verdict},
 };
 
-use super::{Action, Arrival, FrontEnd, KnownAccount, Unavailable};
+use super::{Action, Arrival, FrontEnd, KnownAccount, Unavailable, anonymous::is_anonymous};
 use crate::focus_host::Sender;
 
 /// Requests that may wait for the database at once.
@@ -33,6 +33,9 @@ impl FrontEnd {
         }
         if self.trusted.contains_key(flow) {
             return self.route_trusted(now, arrival, out);
+        }
+        if is_anonymous(request) {
+            return self.anonymous_arrived(now, arrival, out);
         }
         let claimed = match self.claimed(request) {
             Ok(user) => user,
@@ -158,7 +161,7 @@ fn asker(method: &Method) -> Asker {
 }
 
 /// The credentials in a request, whichever of both headers they came in.
-fn credentials(request: &Request) -> Option<&str> {
+pub(super) fn credentials(request: &Request) -> Option<&str> {
     let headers = ["Authorization", "Proxy-Authorization"];
     headers
         .iter()

@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
+use confab_conference::{conference_key::ConferenceKey, policy};
 use confab_machine::{FlowNote, Time};
-use confab_schema::uri::UserUri;
+use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_sip::Uri;
 use confab_store::{Store, StoreError};
 use tokio::sync::mpsc;
@@ -33,6 +34,17 @@ async fn names_of(store: &dyn Store, users: Vec<UserUri>) -> Result<BTreeMap<Use
         }
     }
     Ok(names)
+}
+
+/// The key of a conference that people may join who have not signed in.
+async fn key_for_anonymous(
+    factory: &FocusFactoryHost,
+    conference: &ConferenceUri,
+) -> Result<Option<ConferenceKey>, StoreError> {
+    let record = factory.store.conference(conference).await?;
+    let now = factory.clock.now();
+    let admitting = record.filter(|record| policy::admits_anonymous(record, &factory.policy, now));
+    Ok(admitting.and_then(|record| factory.vault.conference_key(&record)))
 }
 
 /// The hands of the front end.
@@ -83,6 +95,16 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
                         Unavailable
                     });
                     let _ = events.send(front_end::Event::Names { lookup, names }).await;
+                });
+            }
+            front_end::Action::LookUpKey { lookup, conference } => {
+                let (factory, events) = (self.focus_factory.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let key = key_for_anonymous(&factory, &conference).await.map_err(|error| {
+                        warn!(%error, "the conferencing database does not answer");
+                        Unavailable
+                    });
+                    let _ = events.send(front_end::Event::ConferenceKey { lookup, key }).await;
                 });
             }
             front_end::Action::ToFactory { key, user, transport, request } => {

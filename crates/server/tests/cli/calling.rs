@@ -70,6 +70,44 @@ fn two_people_chat_from_their_terminals() {
 }
 
 #[test]
+fn somebody_joins_without_signing_in() {
+    let place = Place::with(
+        "domain = \"example.test\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]\n\
+         [conferences]\nallow_anonymous = true\n",
+    );
+    place.add("ann", "correct horse");
+    let server = place.serve();
+    let (tcp, password) = (server.at("tcp"), place.write("ann", "correct horse\n"));
+    let mut ann = Caller::creates(&tcp, "ann", &["--password-file", &password, "--admit-anonymous"]);
+    let key = ann
+        .program
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("* Its key, for people who do not sign in: "));
+    let link = format!("meet:{}?conf-key={}", ann.conference, key.expect("the key is printed"));
+
+    let words = ["call", &link, "--anonymous", "--display-name", "Harbour Master", "--server", &tcp];
+    let mut guest = Program::start(&words, &[]);
+    guest.says("* You are in sip:ann@example.test");
+    ann.program.says("* Harbour Master (");
+    guest.types("is this the harbour?");
+    ann.program.says("Harbour Master: is this the harbour?");
+    ann.program.types("it is");
+    guest.says("ann@example.test: it is");
+    guest.types("good bye");
+    guest.hangs_up();
+    ann.program.says("Harbour Master: good bye");
+    ann.program.says("* Harbour Master has left.");
+    assert!(guest.ends().success);
+
+    let wrong = link.replace("conf-key=", "conf-key=x");
+    let refused = confab(&["call", &wrong, "--anonymous", "--server", &tcp], "").refused();
+    assert!(refused.contains("401") && refused.contains("wrong"), "{refused}");
+    let nobody = confab(&["call", &link, "--server", &tcp], "");
+    assert!(!nobody.success && nobody.err.contains("--user"), "{}", nobody.err);
+}
+
+#[test]
 fn somebody_is_invited() {
     let place = Place::new("[]");
     let server = place.serve();

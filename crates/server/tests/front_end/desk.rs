@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use confab_conference::conference_key::ConferenceKey;
 use confab_machine::{Entropy, Machine, Time};
-use confab_schema::uri::UserUri;
+use confab_schema::uri::{ConferenceUri, UserUri};
 use confab_server::front_end::{
     Action, Addresses, Event, FrontEnd, FrontEndSetup, KnownAccount, Unavailable,
 };
@@ -47,6 +48,8 @@ pub struct Desk {
     pub now: Time,
     pub database: Database,
     accounts: BTreeMap<UserUri, KnownAccount>,
+    /// The keys of conferences that admit people who have not signed in.
+    pub keys: BTreeMap<ConferenceUri, ConferenceKey>,
     /// What it wanted done and nobody has looked at yet, but for look-ups.
     pub done: Vec<Action>,
     asked: u32,
@@ -85,6 +88,7 @@ impl Desk {
             domain: DOMAIN.into(),
             addresses: Addresses { name: "sip.example.test".into(), sent_by: sent_by.into() },
             authority,
+            anonymous: Some(DigestAuthority::new(DOMAIN, [8; 32]).with_algorithms(vec![Algorithm::Md5Sess])),
             users: Users::new(settings, Entropy::from_seed([2; 32])),
             entropy: Entropy::from_seed([3; 32]),
         };
@@ -93,6 +97,7 @@ impl Desk {
             now: START,
             database: Database::Answers,
             accounts: BTreeMap::new(),
+            keys: BTreeMap::new(),
             done: Vec::new(),
             asked: 0,
         };
@@ -108,11 +113,15 @@ impl Desk {
             self.machine.handle(self.now, event, &mut out);
             for action in out {
                 match action {
-                    Action::LookUp { .. } | Action::LookUpNames { .. }
+                    Action::LookUp { .. } | Action::LookUpNames { .. } | Action::LookUpKey { .. }
                         if self.database == Database::IsSilent => {}
                     Action::LookUp { lookup, user } => {
                         let account = self.answer(self.accounts.get(&user).cloned());
                         events.push(Event::Account { lookup, account });
+                    }
+                    Action::LookUpKey { lookup, conference } => {
+                        let key = self.answer(self.keys.get(&conference).cloned());
+                        events.push(Event::ConferenceKey { lookup, key });
                     }
                     Action::LookUpNames { lookup, users } => {
                         let known = |user: UserUri| {
