@@ -3,6 +3,7 @@
 # 198.51.100.2, and 2001:db8::1), its own resolv.conf (nameserver 198.51.100.1), HOME, XDG directories and, when dbus-run-session
 # is there, D-Bus session. No packet leaves the machine. Needs root or unprivileged user namespaces (util-linux, iproute2).
 set -eu
+ulimit -n "$(ulimit -H -n)" # a server that many connect to must be able to hold them
 PATH=$PATH:/usr/sbin:/sbin # ip and dnsmasq live there, and a plain user's PATH has neither
 [ $# -gt 0 ] || { echo "usage: $0 COMMAND..." >&2; exit 2; }
 if [ -z "${IN_NAMESPACE:-}" ]; then

@@ -6,6 +6,7 @@
 //!
 //! The functions panic where a test would fail anyway: this crate is a part of tests and of nothing else.
 
+pub mod attack;
 pub mod baresip;
 pub mod dns;
 pub mod mcu;

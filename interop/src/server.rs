@@ -83,6 +83,15 @@ impl Server {
         self.data.join("tls-certificate.pem")
     }
 
+    /// The most memory it has had so far, in MiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("a running process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        peak.expect("the kernel keeps count") / 1024
+    }
+
     /// Ends it without a warning and starts it again with the same data, as after a power failure.
     pub fn kill_and_restart(&mut self, scratch: &Scratch) {
         self.process.kill();

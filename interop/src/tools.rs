@@ -21,6 +21,8 @@ pub enum Tool {
     Python,
     /// A network of one's own: `in-namespace.sh` works here.
     Namespace,
+    /// More files open at once than ten thousand connections need.
+    ManyFiles,
 }
 
 impl Tool {
@@ -40,8 +42,23 @@ impl Tool {
             Tool::Python => absent("python3"),
             Tool::Namespace if namespaces_allowed() => None,
             Tool::Namespace => Some("this machine allows no network namespace".into()),
+            Tool::ManyFiles if open_files() >= MANY_FILES => None,
+            Tool::ManyFiles => {
+                Some(format!("a process may have {} files open here, not {MANY_FILES}", open_files()))
+            }
         }
     }
+}
+
+/// What a process with eleven thousand connections needs, and some.
+const MANY_FILES: u64 = 12_000;
+
+/// How many files a process may have open at most; `in-namespace.sh` allows it all of them.
+fn open_files() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|line| line.split_ascii_whitespace().nth(1));
+    hard.map_or(0, |hard| hard.parse().unwrap_or(u64::MAX))
 }
 
 /// The first thing of these that is missing, as a sentence.

@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, ImMcuConfig},
     data::{self, Data},
+    open_files,
     roles::{self, Resources, Server},
 };
 
@@ -68,6 +69,9 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     let stop = Stop::listen()?;
     if let Some(own) = &config.im_mcu {
         return serve_im_mcu(&config, own, &data, stop).await;
+    }
+    if let Some(sentence) = open_files::allow(config.front_end.max_connections) {
+        eprintln!("{sentence}");
     }
     let server = start(&config, &data).await?;
     if config.auth.is_empty() {

@@ -19,7 +19,7 @@ use crate::{
     clock::{self, Clock},
     drive::{self, Performed, drive},
     front_end::ANONYMOUS_DOMAIN,
-    sip_transport::{ConnectionLimits, Flows, TransportEvent},
+    sip_transport::{Arrivals, ConnectionLimits, Flows, TransportEvent},
 };
 
 /// How long a connection may take to come about.
@@ -91,7 +91,7 @@ impl RunningClient {
     fn run(
         (user, display_name, password): (UserUri, String, Option<Secret>),
         flows: Flows,
-        mut events: mpsc::Receiver<TransportEvent>,
+        mut events: Arrivals,
         flow: Flow,
         local: SocketAddr,
         clock: Clock,
@@ -162,7 +162,7 @@ impl RunningClient {
     }
 }
 
-fn flows() -> (Flows, mpsc::Receiver<TransportEvent>) {
+fn flows() -> (Flows, Arrivals) {
     Flows::new(ConnectionLimits::of_our_own(), EVENT_QUEUE)
 }
 

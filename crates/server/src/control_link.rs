@@ -20,9 +20,10 @@ use hyper::{
     body::Incoming,
     client::conn::http1::SendRequest,
     header::{CONTENT_TYPE, HOST},
+    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     sync::{Semaphore, mpsc},
@@ -45,6 +46,11 @@ const BODY_LIMIT: usize = 4 * 1024 * 1024;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Idle connections kept per host.
 const IDLE_LIMIT: usize = 16;
+/// How long another process may take from one request's end to the end of the next one's head: a
+/// connection on which nothing is posted for so long is closed.
+const HEAD_LIMIT: Duration = Duration::from_secs(60);
+/// How long a body may take to come.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Connections that other processes may have open to one listener.
 const CONNECTION_LIMIT: usize = 4096;
 
@@ -277,7 +283,7 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     while let Some(stream) = listener.recv().await {
-        tokio::spawn(attend(stream, handler.clone()));
+        tokio::spawn(attend(http1::Builder::new(), stream, handler.clone()));
     }
 }
 
@@ -295,22 +301,28 @@ where
         };
         let handler = handler.clone();
         tokio::spawn(async move {
-            attend(stream, move |posted| handler(role, posted)).await;
+            attend(impatient(), stream, move |posted| handler(role, posted)).await;
             drop(place);
         });
     }
 }
 
+/// HTTP with somebody whose connection is closed when he takes too long.
+fn impatient() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    http
+}
+
 /// Answers what is posted on one connection until it ends.
-async fn attend<S, H, F>(stream: S, handler: H)
+async fn attend<S, H, F>(http: http1::Builder, stream: S, handler: H)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Posted) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let service = service_fn(move |request| answer(request, handler.clone()));
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         debug!(%error, "a control connection ended");
     }
@@ -331,8 +343,11 @@ where
     if request.method() != Method::POST {
         return Ok(respond(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()));
     }
-    let Ok(body) = Limited::new(request.into_body(), BODY_LIMIT).collect().await else {
-        return Ok(respond(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
+    let body = Limited::new(request.into_body(), BODY_LIMIT).collect();
+    let body = match tokio::time::timeout(BODY_TIME_LIMIT, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Ok(respond(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new())),
+        Err(_) => return Ok(respond(StatusCode::REQUEST_TIMEOUT, Bytes::new())),
     };
     Ok(match handler(Posted { path, content_type, body: body.to_bytes() }).await {
         Answer::Document(body) => {
@@ -352,4 +367,37 @@ fn respond(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What is answered to somebody who writes this and then nothing, and how long it took.
+    async fn answered(request: &str) -> (String, Duration) {
+        let (mut near, far) = tokio::io::duplex(1024);
+        tokio::spawn(attend(impatient(), far, |_| async { Answer::Taken }));
+        near.write_all(request.as_bytes()).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut all = Vec::new();
+        near.read_to_end(&mut all).await.unwrap();
+        (String::from_utf8_lossy(&all).into_owned(), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_is_not_waited_for() {
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ";
+        for silent in ["", "POST", head] {
+            let (answer, took) = answered(silent).await;
+            assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+            assert!(took >= HEAD_LIMIT && took < HEAD_LIMIT * 2, "{silent}: {took:?}");
+        }
+        let (answer, took) = answered(&format!("{head}10\r\n\r\nhalf")).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(took >= BODY_TIME_LIMIT && took < HEAD_LIMIT * 2, "{took:?}");
+        let (answer, _) = answered(&format!("{head}5\r\n\r\nwhole")).await;
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    }
 }

@@ -30,17 +30,25 @@ pub trait Shell<M: Machine>: Send {
     fn note(&mut self, now: Time, note: FlowNote);
 }
 
+/// Where a machine's events come from.
+pub trait Source<E>: Send {
+    /// The next event; `None` when there can be no more. When the future is dropped nothing is lost.
+    fn next(&mut self) -> impl Future<Output = Option<E>> + Send;
+}
+
+impl<E: Send> Source<E> for mpsc::Receiver<E> {
+    fn next(&mut self) -> impl Future<Output = Option<E>> + Send {
+        self.recv()
+    }
+}
+
 /// Runs `machine` until it stops or nobody can send it events any more, and gives its queue back.
 ///
 /// # Panics
 /// If `handle_timeout` neither clears nor moves the machine's deadline, which would spin.
-pub async fn drive<M, S>(
-    mut machine: M,
-    mut events: mpsc::Receiver<M::Event>,
-    clock: Clock,
-    mut shell: S,
-) -> mpsc::Receiver<M::Event>
+pub async fn drive<M, S, R>(mut machine: M, mut events: R, clock: Clock, mut shell: S) -> R
 where
+    R: Source<M::Event>,
     M: Machine + Send,
     M::Event: Traced + Send,
     M::Action: Traced + Send,
@@ -50,7 +58,7 @@ where
     loop {
         let event = tokio::select! {
             biased;
-            event = events.recv() => match event {
+            event = events.next() => match event {
                 Some(event) => Some(event),
                 None => return events,
             },

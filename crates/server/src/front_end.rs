@@ -42,6 +42,8 @@ use serve::Naming;
 
 /// Transactions under way at once; more are refused with 503.
 const TRANSACTION_LIMIT: usize = 200_000;
+/// When so many are, those who have proved nothing get no more of them.
+const STRANGERS_TRANSACTION_LIMIT: usize = 50_000;
 
 /// What the front end hears.
 #[derive(Debug)]
@@ -161,6 +163,11 @@ pub enum Action {
         flow: Flow,
         /// The message.
         message: Message,
+    },
+    /// Somebody has proved who he is on this connection.
+    Believe {
+        /// Which.
+        flow: Flow,
     },
     /// Look an account up.
     LookUp {
@@ -396,6 +403,12 @@ impl FrontEnd {
         }
     }
 
+    /// Whether somebody has proved on this flow who he is, or that he may be there.
+    fn is_known(&self, flow: Flow) -> bool {
+        let anonymous = || self.anonymous.as_ref().is_some_and(|anonymous| anonymous.is_believed(flow));
+        self.identities.contains_key(&flow) || self.trusted.contains_key(&flow) || anonymous()
+    }
+
     /// Does what the transaction layer says, until it says nothing more.
     fn work(&mut self, now: Time, outputs: Vec<TransactionOutput>, out: &mut Vec<Action>) {
         for output in outputs {
@@ -523,8 +536,9 @@ impl Machine for FrontEnd {
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::Received { flow, message } => {
+                let limit = if self.is_known(flow) { TRANSACTION_LIMIT } else { STRANGERS_TRANSACTION_LIMIT };
                 let mut outputs = Vec::new();
-                self.transactions.receive(now, flow, message, &mut outputs);
+                self.transactions.receive_within(now, flow, message, limit, &mut outputs);
                 self.work(now, outputs, out);
             }
             Event::FlowClosed { flow } => self.flow_closed(now, flow, out),

@@ -23,6 +23,7 @@ pub mod inproc;
 pub mod mcu_factory_host;
 pub mod mcu_host;
 mod offer;
+mod open_files;
 pub mod private_ca;
 mod refusal;
 pub mod roles;

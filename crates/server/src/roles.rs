@@ -22,10 +22,7 @@ use confab_sip::{
 };
 use confab_store::Store;
 use confab_users::{Users, UsersSettings};
-use tokio::{
-    net::{TcpListener, UdpSocket},
-    sync::mpsc,
-};
+use tokio::{net::UdpSocket, sync::mpsc};
 
 use crate::{
     clock::{self, Clock},
@@ -38,12 +35,12 @@ use crate::{
     front_end::{self, Addresses, FrontEnd, FrontEndSetup},
     inproc::InprocNetwork,
     mcu_factory_host::McuFactoryHost,
-    sip_transport::{self, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
+    sip_transport::{self, Arrivals, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
     sweeper::Sweeper,
     vault::Vault,
 };
 use control::ControlListener;
-use front_end_shell::FrontEndShell;
+use front_end_shell::{FrontEndEvents, FrontEndShell};
 pub use im_mcu::{ImMcuServer, start_im_mcu_server};
 
 /// Events that may wait for the front end, and for an MCU's SIP side.
@@ -170,8 +167,8 @@ pub async fn start_with(
         directory: directory.clone(),
         trust: elsewhere.as_ref().map(|elsewhere| elsewhere.trust.clone()),
     };
-    tokio::spawn(hand_on(transport_events, front_end.clone(), to_front_end));
-    tokio::spawn(async move { drop(drive(machine, front_end_events, clock, shell).await) });
+    let events = FrontEndEvents::new(front_end_events, transport_events);
+    tokio::spawn(async move { drop(drive(machine, events, clock, shell).await) });
 
     match elsewhere {
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
@@ -302,14 +299,14 @@ async fn listen(
                 (Transport::Udp, address)
             }
             ListenTransport::Tcp => {
-                let listener = TcpListener::bind(listen.address).await.with_context(taken)?;
+                let listener = sip_transport::bind(listen.address).with_context(taken)?;
                 let address = listener.local_addr().with_context(taken)?;
                 transport.listen_tcp(listener);
                 (Transport::Tcp, address)
             }
             ListenTransport::Tls => {
                 let files = tls_files(config, data)?;
-                let listener = TcpListener::bind(listen.address).await.with_context(taken)?;
+                let listener = sip_transport::bind(listen.address).with_context(taken)?;
                 let address = listener.local_addr().with_context(taken)?;
                 transport.listen_tls(listener, sip_transport::acceptor(&files)?);
                 certificate = Some(files.certificate);
@@ -371,15 +368,8 @@ fn own_address() -> IpAddr {
     asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
-fn to_front_end(event: TransportEvent) -> front_end::Event {
-    match event {
-        TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
-        TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
-    }
-}
-
-/// Passes events of one kind on as another.
-async fn hand_on<A, B>(mut from: mpsc::Receiver<A>, to: mpsc::Sender<B>, translate: impl Fn(A) -> B) {
+/// Passes on what came by connections.
+async fn hand_on<E>(mut from: Arrivals, to: mpsc::Sender<E>, translate: impl Fn(TransportEvent) -> E) {
     while let Some(event) = from.recv().await {
         if to.send(translate(event)).await.is_err() {
             return;

@@ -3,13 +3,16 @@
 //! One task per connection reads, one writes from a bounded queue, so a peer that is slow, silent
 //! or half-open delays nobody else; a peer that does not read is disconnected.
 
+mod intake;
 mod limits;
+mod reading;
 mod stream;
 mod tls;
 mod udp;
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -21,13 +24,15 @@ use std::{
 use bytes::Bytes;
 use confab_sip::{Flow, Malformed, Message, Response, Transport};
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpSocket, UdpSocket},
     sync::mpsc,
 };
 use tracing::debug;
 
+pub use intake::Arrivals;
+use intake::{Intake, Turns};
 pub use limits::ConnectionLimits;
-use stream::Manners;
+use stream::{Manners, Standing};
 pub(crate) use tls::write_private;
 pub use tls::{TlsFiles, acceptor, connector_for};
 
@@ -59,11 +64,33 @@ pub struct Flows {
 }
 
 struct Shared {
-    events: mpsc::Sender<TransportEvent>,
-    streams: Mutex<BTreeMap<u64, mpsc::Sender<Bytes>>>,
+    intake: Intake,
+    streams: Mutex<BTreeMap<u64, Stream>>,
     datagrams: Mutex<udp::Peers>,
     next_id: AtomicU64,
     limits: ConnectionLimits,
+}
+
+/// One connection, as the role uses it.
+struct Stream {
+    queue: mpsc::Sender<Bytes>,
+    standing: Arc<Standing>,
+}
+
+/// Connections that may wait to be accepted: thousands come at once when clients come back after a
+/// power failure, and whoever finds the queue full tries again only after a second.
+const BACKLOG: u32 = 4096;
+
+/// Listens for connections at `address`. Call it within a runtime.
+///
+/// # Errors
+/// If somebody else does, or we may not.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // What remains of old connections does not keep a server from starting anew.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Where this role can be reached by one of its listeners.
@@ -76,11 +103,12 @@ pub struct Bound {
 }
 
 impl Flows {
-    /// No flows yet; what they report comes out of the receiver.
-    pub fn new(limits: ConnectionLimits, queue: usize) -> (Flows, mpsc::Receiver<TransportEvent>) {
-        let (events, receiver) = mpsc::channel(queue);
+    /// No flows yet; what they report comes out of the receiver, where `queue` events of those who
+    /// have proved who they are may wait.
+    pub fn new(limits: ConnectionLimits, queue: usize) -> (Flows, Arrivals) {
+        let (intake, receiver) = Intake::new(queue);
         let shared = Shared {
-            events,
+            intake,
             streams: Mutex::default(),
             datagrams: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -153,7 +181,7 @@ impl Flows {
         if flow.transport == Transport::Udp {
             return self.datagrams().send(flow.id, &bytes);
         }
-        let queue = self.streams().get(&flow.id).cloned();
+        let queue = self.streams().get(&flow.id).map(|stream| stream.queue.clone());
         let Some(queue) = queue else { return false };
         let sent = queue.try_send(bytes).is_ok();
         if !sent {
@@ -161,6 +189,15 @@ impl Flows {
             self.close(flow);
         }
         sent
+    }
+
+    /// Somebody has proved who he is on this connection: it is no stranger's any more, so it may be
+    /// silent for longer, and others make room for it.
+    pub fn believe(&self, flow: Flow) {
+        let standing = self.streams().get(&flow.id).map(|stream| Arc::clone(&stream.standing));
+        if let Some(standing) = standing {
+            standing.believe();
+        }
     }
 
     /// Closes a stream after what is queued for it has been written.
@@ -177,7 +214,7 @@ impl Flows {
         Flow { id, transport: Transport::Udp }
     }
 
-    fn streams(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, mpsc::Sender<Bytes>>> {
+    fn streams(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Stream>> {
         self.shared.streams.lock().expect("nobody panics while holding the flow table")
     }
 
@@ -187,13 +224,21 @@ impl Flows {
 
     /// Hands on what came; waits while the role is busy, which slows only this peer down.
     /// `false` when the role has ended or the message cannot be read.
-    async fn deliver(&self, flow: Flow, peer: Option<SocketAddr>, bytes: Bytes) -> bool {
+    async fn deliver(
+        &self,
+        flow: Flow,
+        peer: Option<SocketAddr>,
+        bytes: Bytes,
+        turns: &mut Turns,
+        believed: bool,
+    ) -> bool {
         match Message::parse(bytes) {
             Ok(mut message) => {
                 if let (Message::Request(_), Some(peer)) = (&message, peer) {
                     mark_received(&mut message, peer);
                 }
-                self.shared.events.send(TransportEvent::Received { flow, message }).await.is_ok()
+                let event = TransportEvent::Received { flow, message };
+                self.shared.intake.hand_on(event, turns, believed).await
             }
             Err(malformed) => {
                 self.refuse(flow, &malformed);
@@ -234,10 +279,12 @@ fn mark_received(message: &mut Message, peer: SocketAddr) {
     }
 }
 
-/// How long a TLS handshake, and a message that has begun, may take.
+/// How long a message that has begun may take.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(30);
+/// How long a TLS handshake may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A connection on which nothing came for this long is closed; twice the keep-alive period that
 /// registered clients are told, and some.
 const IDLE_LIMIT: Duration = Duration::from_secs(660);
-/// A connection must send its first message this soon.
-const FIRST_MESSAGE_LIMIT: Duration = Duration::from_secs(60);
+/// So soon somebody must have proved who he is on a connection.
+const PROOF_LIMIT: Duration = Duration::from_secs(60);

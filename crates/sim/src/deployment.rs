@@ -84,9 +84,10 @@ impl Deployment {
         Deployment::start(&on_loopback(vec![]), Parts::default()).await
     }
 
-    /// The same for the people of another domain.
-    pub async fn on_loopback_for(domain: &str) -> Deployment {
-        let config = Config { domain: domain.into(), ..on_loopback(vec![]) };
+    /// The same with other settings.
+    pub async fn on_loopback_as(settings: impl FnOnce(&mut Config)) -> Deployment {
+        let mut config = on_loopback(vec![]);
+        settings(&mut config);
         Deployment::start(&config, Parts::default()).await
     }
 
@@ -156,9 +157,20 @@ impl Deployment {
 
     /// Somebody who signs on over a socket.
     pub async fn sign_on_over(&self, transport: Transport, name: &str) -> Person {
-        let address = self.address(transport);
-        let client = RunningClient::start(user(name), name.into(), None, &address, self.server.clock).await;
-        let mut person = Person::new(user(name), client.expect("the server can be reached"), None);
+        self.sign_on_over_with(transport, name, None).await
+    }
+
+    /// The same with a password.
+    pub async fn sign_on_over_with(
+        &self,
+        transport: Transport,
+        name: &str,
+        password: Option<&str>,
+    ) -> Person {
+        let (address, password) = (self.address(transport), password.map(Secret::from));
+        let client = RunningClient::start(user(name), name.into(), password, &address, self.server.clock);
+        let client = client.await.expect("the server can be reached");
+        let mut person = Person::new(user(name), client, None);
         person.signs_on().await;
         person
     }

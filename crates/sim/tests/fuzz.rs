@@ -1,5 +1,5 @@
 //! The fuzz targets, as part of every test run: each takes its whole corpus as it is, and then
-//! twenty thousand damaged copies (a whole server: a thousand). A failure tells the seed and the
+//! twenty thousand damaged copies (fewer where each takes long). A failure tells the seed and the
 //! bytes; put them into a file of the corpus, where they stay.
 //!
 //! `CONFAB_FUZZ_ROUNDS` and `CONFAB_FUZZ_SEED` choose other seeds: how many, and the first of them.
@@ -15,8 +15,10 @@ use confab_sim::fuzz::{
 
 /// Damaged copies per target.
 const ROUNDS: u64 = 20_000;
+/// Damaged copies for a target that runs whole sequences of requests.
+const USERS_ROUNDS: u64 = 5_000;
 /// Damaged copies for a target that runs a whole server.
-const SERVER_ROUNDS: u64 = 1_000;
+const SERVER_ROUNDS: u64 = 500;
 
 /// Says what it was when a target panics.
 struct Told<'a> {
@@ -105,6 +107,6 @@ targets! {
     multipart: MULTIPART, [], ROUNDS;
     digest: DIGEST, [], ROUNDS;
     documents: DOCUMENTS, ["../schema/samples"], ROUNDS;
-    users: USERS, [], ROUNDS;
+    users: USERS, [], USERS_ROUNDS;
     server_bytes: SERVER_BYTES, ["corpus/sip", "../sip/tests/samples", "../sip/tests/rfc4475"], SERVER_ROUNDS;
 }

@@ -161,7 +161,7 @@ async fn every_torture_message_is_answered_on_a_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_torture_message_is_answered_as_a_datagram() {
-    let deployment = Deployment::on_loopback_for(DOMAIN).await;
+    let deployment = Deployment::on_loopback_as(|config| config.domain = DOMAIN.into()).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(deployment.address(Transport::Udp).address).await.unwrap();
     let mut answers = Vec::new();

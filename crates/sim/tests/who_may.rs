@@ -19,7 +19,7 @@ mod stage;
 use std::path::Path;
 
 use page::{Row, Section};
-use stage::{Asker, Stage};
+use stage::{Asker, Stage, Target};
 
 /// Asks everything of one section.
 async fn ask(section: &mut Section, stage: &mut Stage) {
@@ -31,7 +31,7 @@ async fn ask(section: &mut Section, stage: &mut Stage) {
                 stage.end(scene).await;
                 scene = stage.begin(&row.asks).await;
             }
-            row.cells.push(stage.answer(&scene, asker, &row.asks).await);
+            row.cells.push(stage.answer(&mut scene, asker, &row.asks).await);
         }
         stage.end(scene).await;
     }
@@ -53,8 +53,12 @@ fn check(section: &Section, row: &Row) {
     if section.needs_membership {
         says(Asker::Stranger, &["4", "5", "–"]);
     }
+    // Who has not signed in reaches his conference and nothing else.
+    if matches!(row.asks.target, Target::Server | Target::User | Target::Factory) {
+        says(Asker::Anonymous, &["4", "5", "–"]);
+    }
     if section.is_the_organizers {
-        for asker in [Asker::Stranger, Asker::Attendee, Asker::Presenter] {
+        for asker in [Asker::Stranger, Asker::Anonymous, Asker::Attendee, Asker::Presenter] {
             says(asker, &["400 3000", "4", "5"]);
         }
     }

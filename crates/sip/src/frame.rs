@@ -97,6 +97,11 @@ impl Framer {
         })
     }
 
+    /// How many bytes of an unfinished message are held.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether a message has begun that is not complete.
     pub fn is_within_message(&self) -> bool {
         !self.buffer.is_empty()

@@ -187,6 +187,19 @@ impl Transactions {
     /// A message came, as [`Message::parse`] made it. One that was put together some other way and
     /// lacks what `parse` guarantees is dropped.
     pub fn receive(&mut self, now: Time, flow: Flow, message: Message, out: &mut Vec<TransactionOutput>) {
+        self.receive_within(now, flow, message, self.limit, out);
+    }
+
+    /// The same for a peer whose new requests are refused when `limit` transactions are under way,
+    /// while others may go on to the limit of the layer.
+    pub fn receive_within(
+        &mut self,
+        now: Time,
+        flow: Flow,
+        message: Message,
+        limit: usize,
+        out: &mut Vec<TransactionOutput>,
+    ) {
         match message {
             Message::Response(response) => self.receive_response(now, flow, response, out),
             Message::Request(request) => {
@@ -194,7 +207,7 @@ impl Transactions {
                 match request.method {
                     Method::Ack => self.receive_ack(now, key, request, out),
                     Method::Cancel => self.receive_cancel(&key, &request, out),
-                    _ => self.receive_request(now, key, request, out),
+                    _ => self.receive_request(now, key, request, limit.min(self.limit), out),
                 }
             }
         }
@@ -262,6 +275,11 @@ impl Transactions {
         });
     }
 
+    /// Whether the sender of this request still waits for its answer, or may ask for it again.
+    pub fn is_serving(&self, key: &ServerKey) -> bool {
+        self.servers.contains_key(key)
+    }
+
     /// A flow is gone: so are its transactions.
     pub fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<TransactionOutput>) {
         let of_flow = self.servers.range(ServerKey::first_of(flow)..).take_while(|(key, _)| key.flow == flow);
@@ -309,6 +327,7 @@ impl Transactions {
         now: Time,
         key: ServerKey,
         request: Request,
+        limit: usize,
         out: &mut Vec<TransactionOutput>,
     ) {
         let flow = key.flow;
@@ -321,7 +340,7 @@ impl Transactions {
             return;
         }
         let tag = self.tag_for(&request);
-        if self.servers.len() >= self.limit {
+        if self.servers.len() >= limit {
             let response = Response::to(&request, 503).with_header("Retry-After", OVERLOAD_RETRY_AFTER);
             transmit_tagged(flow, response, &tag, out);
             return;

@@ -19,6 +19,8 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_NODES: usize = 100_000;
 /// How many attributes, namespace declarations among them, an element may have.
 pub const MAX_ATTRIBUTES: usize = 64;
+/// How many namespace declarations may hold at one place: each element looks through them.
+pub const MAX_DECLARATIONS: usize = 64;
 /// The longest name of a namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 256;
 
@@ -39,8 +41,8 @@ pub(super) fn document(document: &[u8]) -> Result<Element, Malformed> {
     loop {
         match reader.read_event().map_err(not_well_formed)? {
             Event::Start(start) => {
-                let element = element(&reader, &start, &mut tree)?;
-                tree.open(element)?;
+                let (element, declarations) = element(&reader, &start, &mut tree)?;
+                tree.open(element, declarations)?;
             }
             Event::End(_) => tree.close()?,
             Event::Text(text) => tree.text(&text.xml10_content())?,
@@ -60,7 +62,10 @@ pub(super) fn document(document: &[u8]) -> Result<Element, Malformed> {
 /// What has been read so far.
 #[derive(Default)]
 struct Tree {
-    open: Vec<Element>,
+    /// The elements that have begun, each with how many namespaces it declares.
+    open: Vec<(Element, usize)>,
+    /// How many all of them declare.
+    declarations: usize,
     root: Option<Element>,
     nodes: usize,
 }
@@ -74,22 +79,30 @@ impl Tree {
         Ok(())
     }
 
-    fn open(&mut self, element: Element) -> Result<(), Malformed> {
+    fn open(&mut self, element: Element, declarations: usize) -> Result<(), Malformed> {
         if self.root.is_some() {
             return Err(Malformed::new("The document has more than one root element."));
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(Malformed::new(format!("The document nests deeper than {MAX_DEPTH} elements.")));
         }
+        self.declarations += declarations;
+        if self.declarations > MAX_DECLARATIONS {
+            return Err(Malformed::new(format!(
+                "More than {MAX_DECLARATIONS} namespaces are declared at once."
+            )));
+        }
         self.count()?;
-        self.open.push(element);
+        self.open.push((element, declarations));
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Malformed> {
-        let element = self.open.pop().ok_or_else(|| Malformed::new("An end tag has no start tag."))?;
+        let popped = self.open.pop();
+        let (element, declarations) = popped.ok_or_else(|| Malformed::new("An end tag has no start tag."))?;
+        self.declarations -= declarations;
         match self.open.last_mut() {
-            Some(parent) => parent.children.push(Node::Element(element)),
+            Some((parent, _)) => parent.children.push(Node::Element(element)),
             None => self.root = Some(element),
         }
         Ok(())
@@ -97,7 +110,7 @@ impl Tree {
 
     fn text(&mut self, text: &str) -> Result<(), Malformed> {
         match self.open.last_mut() {
-            Some(parent) => {
+            Some((parent, _)) => {
                 parent.push_text(text);
                 self.count()
             }
@@ -108,7 +121,7 @@ impl Tree {
 
     fn finish(self) -> Result<Element, Malformed> {
         match self.open.last() {
-            Some(open) => Err(Malformed::new(format!("The element {} has no end.", quoted(&open.name)))),
+            Some((open, _)) => Err(Malformed::new(format!("The element {} has no end.", quoted(&open.name)))),
             None => self.root.ok_or_else(|| Malformed::new("The document has no element.")),
         }
     }
@@ -130,7 +143,12 @@ fn decode(document: &[u8]) -> Result<Cow<'_, str>, Malformed> {
     text.ok_or_else(|| Malformed::new("The document is neither UTF-8 nor UTF-16 with a byte order mark."))
 }
 
-fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, tree: &mut Tree) -> Result<Element, Malformed> {
+/// An element without its content, and how many namespaces it declares.
+fn element(
+    reader: &NsReader<&[u8]>,
+    start: &BytesStart<'_>,
+    tree: &mut Tree,
+) -> Result<(Element, usize), Malformed> {
     let (ns, local) = reader.resolver().resolve_element(start.name());
     let mut element = Element::new(namespace(&ns)?, name(local.into_inner())?);
     let mut declarations = 0;
@@ -159,7 +177,7 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, tree: &mut Tree) ->
         }
         element.attributes.push(Attribute { ns, name: name.to_owned(), value: value.into_owned() });
     }
-    Ok(element)
+    Ok((element, declarations))
 }
 
 fn is_declaration(name: QName<'_>) -> bool {
@@ -253,6 +271,17 @@ mod tests {
         };
         assert!(Element::parse(attributes(MAX_ATTRIBUTES).as_bytes()).is_ok());
         assert!(Element::parse(attributes(MAX_ATTRIBUTES + 1).as_bytes()).is_err());
+        let declared = |count: usize| {
+            let nested: String = (0..count).map(|n| format!("<a xmlns:n{n}='urn:x'>")).collect();
+            ["<b>", &nested, &"</a>".repeat(count), "</b>"].concat()
+        };
+        assert!(Element::parse(declared(MAX_DEPTH - 1).as_bytes()).is_ok());
+        let wide = |count: usize| {
+            let all: String = (0..count).map(|n| format!(" xmlns:n{n}='urn:x'")).collect();
+            ["<a", &all, "><b", &all, "/></a>"].concat()
+        };
+        assert!(Element::parse(wide(MAX_DECLARATIONS / 2).as_bytes()).is_ok());
+        assert!(Element::parse(wide(MAX_DECLARATIONS / 2 + 1).as_bytes()).is_err());
         let long = |length: usize| ["<a xmlns='", &"x".repeat(length), "'/>"].concat();
         assert!(Element::parse(long(MAX_NAMESPACE).as_bytes()).is_ok());
         assert!(Element::parse(long(MAX_NAMESPACE + 1).as_bytes()).is_err());

@@ -107,6 +107,11 @@ impl Anonymous {
         lately.is_some_and(|(_, count)| *count >= WRONG_PER_CONFERENCE)
     }
 
+    /// Whether a key was proved on this flow.
+    pub(super) fn is_believed(&self, flow: Flow) -> bool {
+        self.flows.get(&flow).is_some_and(|tally| !tally.places.is_empty())
+    }
+
     fn count_wrong(&mut self, now: Time, flow: Flow, conference: &ConferenceUri) {
         self.flows.entry(flow).or_default().wrong += 1;
         if self.wrong.len() >= COUNTED_CONFERENCES {
@@ -259,6 +264,7 @@ impl FrontEnd {
         if let Err(reason) = anonymous.associate(&place, association) {
             return self.refuse_for(now, key, request, reason, out);
         }
+        out.push(Action::Believe { flow: *flow });
         let sender = Sender { user: place.1, identity: Identity::Anonymous, display_name };
         self.route(now, arrival, sender, out);
     }

@@ -76,6 +76,11 @@ impl FrontEnd {
     ) {
         let Some(Waiting { arrival, user }) = self.waiting.remove(&lookup) else { return };
         let Arrival { key, flow, request } = &arrival;
+        // Who has hung up meanwhile is not to be remembered; a BENOTIFY has no transaction.
+        let unanswered = request.method == Method::Benotify;
+        if !unanswered && !self.transactions.is_serving(key) {
+            return;
+        }
         let Ok(account) = account else {
             let sentence = "The user database does not answer. Try again shortly.";
             return self.refuse(now, key, request, 503, sentence, out);
@@ -102,8 +107,11 @@ impl FrontEnd {
             }
         }
         let display_name = self.display_name(request, account.as_ref(), &user);
-        if flow.transport.reliable() {
+        if flow.transport.reliable() && !unanswered {
             let proved = self.identities.entry(*flow).or_default();
+            if proved.is_empty() {
+                out.push(Action::Believe { flow: *flow });
+            }
             if proved.len() < IDENTITIES_PER_FLOW {
                 proved.insert(user.clone(), display_name.clone());
             }

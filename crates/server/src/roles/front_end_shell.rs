@@ -12,18 +12,63 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::{
-    drive::{self, Performed},
+    drive::{self, Performed, Source},
     focus_factory_host::FocusFactoryHost,
     focus_host::FocusDirectory,
     front_end::{self, FrontEnd, KnownAccount, Unavailable},
     private_ca::PeerRole,
-    sip_transport::Flows,
+    sip_transport::{Arrivals, Flows, TransportEvent},
     trust::Trust,
     vault::Vault,
 };
 
 /// The port of SIP over TLS where a URI names none.
 const SIPS_PORT: u16 = 5061;
+
+/// After so many events from within one from a connection has its turn, so that whoever asks is not
+/// kept waiting by all that others are told.
+const WITHIN_IN_A_ROW: u32 = 4;
+
+/// What the front end hears: from within, and from connections.
+pub(super) struct FrontEndEvents {
+    within: mpsc::Receiver<front_end::Event>,
+    arrivals: Arrivals,
+    in_a_row: u32,
+}
+
+impl FrontEndEvents {
+    pub(super) fn new(within: mpsc::Receiver<front_end::Event>, arrivals: Arrivals) -> FrontEndEvents {
+        FrontEndEvents { within, arrivals, in_a_row: 0 }
+    }
+}
+
+impl Source<front_end::Event> for FrontEndEvents {
+    async fn next(&mut self) -> Option<front_end::Event> {
+        let within_first = self.in_a_row < WITHIN_IN_A_ROW;
+        let (within, arrived) = if within_first {
+            tokio::select! {
+                biased;
+                event = self.within.recv() => (event, None),
+                arrived = self.arrivals.recv() => (None, arrived),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                arrived = self.arrivals.recv() => (None, arrived),
+                event = self.within.recv() => (event, None),
+            }
+        };
+        if within.is_some() {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            return within;
+        }
+        self.in_a_row = 0;
+        Some(match arrived? {
+            TransportEvent::Received { flow, message } => front_end::Event::Received { flow, message },
+            TransportEvent::Closed { flow } => front_end::Event::FlowClosed { flow },
+        })
+    }
+}
 
 /// What those of `users` who have an account are called.
 async fn names_of(store: &dyn Store, users: Vec<UserUri>) -> Result<BTreeMap<UserUri, String>, StoreError> {
@@ -70,6 +115,7 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
                     let _ = self.events.try_send(front_end::Event::FlowClosed { flow });
                 }
             }
+            front_end::Action::Believe { flow } => self.transport.believe(flow),
             front_end::Action::LookUp { lookup, user } => {
                 let (store, vault, events) =
                     (Arc::clone(&self.store), Arc::clone(&self.vault), self.events.clone());

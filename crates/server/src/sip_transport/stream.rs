@@ -1,33 +1,38 @@
 //! Connections: TCP, TLS and pipes within the process.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD};
-use confab_sip::{
-    Flow, Message, Response, Transport,
-    frame::{Frame, FrameError, Framer},
-};
+use confab_sip::{Flow, Transport};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, WriteHalf},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
-    FIRST_MESSAGE_LIMIT, Flows, IDLE_LIMIT, PROGRESS_LIMIT, TransportEvent, WRITE_QUEUE, limits::Place,
+    Flows, HANDSHAKE_LIMIT, IDLE_LIMIT, PROGRESS_LIMIT, Stream, TransportEvent, Turns, WRITE_QUEUE,
+    limits::Place, reading::Reading,
 };
 
-/// Bytes read at once.
-const READ_SIZE: usize = 16 * 1024;
 /// How long the listener rests when the operating system is out of sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A sign of life and its answer (RFC 5626 §3.5.1).
+
+/// A sign of life (RFC 5626 §3.5.1).
 const PING: &[u8] = b"\r\n\r\n";
-const PONG: &[u8] = b"\r\n";
+/// Its answer.
+pub(super) const PONG: &[u8] = b"\r\n";
 
 /// Who is at the other end, and so for how long nothing may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +47,11 @@ pub(super) enum Manners {
 
 impl Manners {
     /// For how long nothing may come, once something has.
-    const fn silence(self) -> Option<Duration> {
+    pub(super) const fn silence(self) -> Option<Duration> {
         match self {
             Manners::Client => Some(IDLE_LIMIT),
             Manners::Link => Some(HEALTH_LIMIT),
             Manners::Patient => None,
-        }
-    }
-
-    /// The same before anything came.
-    const fn first_silence(self) -> Option<Duration> {
-        match self {
-            Manners::Client => Some(FIRST_MESSAGE_LIMIT),
-            Manners::Link | Manners::Patient => self.silence(),
         }
     }
 }
@@ -81,17 +78,55 @@ pub(super) async fn accept(flows: Flows, listener: TcpListener, tls: Option<TlsA
                 start(&flows, stream, Transport::Tcp, Some(peer), Some(place), Manners::Client);
             }
             Some(acceptor) => {
-                let flows = flows.clone();
-                tokio::spawn(async move {
-                    match timeout(PROGRESS_LIMIT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            start(&flows, stream, Transport::Tls, Some(peer), Some(place), Manners::Client);
-                        }
-                        Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
-                        Err(_) => debug!(%peer, "a TLS handshake took too long"),
-                    }
-                });
+                tokio::spawn(shake_hands(flows.clone(), stream, peer, place, acceptor));
             }
+        }
+    }
+}
+
+async fn shake_hands(flows: Flows, stream: TcpStream, peer: SocketAddr, place: Place, acceptor: TlsAcceptor) {
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)) => shaken,
+        () = place.evicted() => {
+            debug!(%peer, "a TLS handshake made room for another connection");
+            return;
+        }
+    };
+    match shaken {
+        Ok(Ok(stream)) => {
+            start(&flows, stream, Transport::Tls, Some(peer), Some(place), Manners::Client);
+        }
+        Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
+        Err(_) => debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+/// How far a connection is trusted.
+pub(super) struct Standing {
+    /// Its place among those that are counted.
+    place: Option<Place>,
+    /// Whether somebody has proved on it who he is.
+    believed: AtomicBool,
+}
+
+impl Standing {
+    /// From now on its holder is known.
+    pub(super) fn believe(&self) {
+        self.believed.store(true, Ordering::Relaxed);
+        if let Some(place) = &self.place {
+            place.believe();
+        }
+    }
+
+    pub(super) fn is_believed(&self) -> bool {
+        self.believed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the connection must make room for another, which one that is believed need not.
+    pub(super) async fn evicted(&self) {
+        match &self.place {
+            Some(place) => place.evicted().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -111,16 +146,20 @@ where
     let flow = Flow { id: flows.next_id(), transport };
     let (reader, writer) = tokio::io::split(stream);
     let (queue, queued) = mpsc::channel(WRITE_QUEUE);
-    flows.streams().insert(flow.id, queue);
-    let writing = tokio::spawn(write(writer, queued));
     let patient = transport == Transport::Inproc || flows.shared.limits.patient;
     let manners = if patient && manners == Manners::Client { Manners::Patient } else { manners };
+    // Whoever is no client is one of us.
+    let standing = Arc::new(Standing { place, believed: AtomicBool::new(manners != Manners::Client) });
+    flows.streams().insert(flow.id, Stream { queue, standing: Arc::clone(&standing) });
+    let writing = tokio::spawn(write(writer, queued));
     let flows = flows.clone();
     tokio::spawn(async move {
+        let mut turns = Turns::of_stranger();
         // Whoever ends first, reader or writer, ends the connection.
         let abort = writing.abort_handle();
+        let reading = Reading { flows: &flows, flow, peer, manners, standing: &standing };
         tokio::select! {
-            () = read(&flows, flow, peer, manners, reader) => {
+            () = reading.run(reader, &mut turns) => {
                 // Let what was queued, such as a last refusal, go out.
                 flows.close(flow);
                 tokio::spawn(async move {
@@ -131,8 +170,8 @@ where
             _ = writing => flows.close(flow),
             () = keep_alive(&flows, flow, manners) => {}
         }
-        drop(place);
-        let _ = flows.shared.events.send(TransportEvent::Closed { flow }).await;
+        drop(standing);
+        flows.shared.intake.hand_on_end(TransportEvent::Closed { flow }, &mut turns).await;
     });
     flow
 }
@@ -161,81 +200,4 @@ async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiv
         }
     }
     let _ = timeout(PROGRESS_LIMIT, writer.shutdown()).await;
-}
-
-async fn read<S: AsyncRead>(
-    flows: &Flows,
-    flow: Flow,
-    peer: Option<SocketAddr>,
-    manners: Manners,
-    mut reader: ReadHalf<S>,
-) {
-    let mut framer = Framer::new(flows.shared.limits.max_message);
-    let mut buffer = vec![0; READ_SIZE];
-    let from_now = |silence: Option<Duration>| silence.map(|silence| Instant::now() + silence);
-    let mut until = from_now(manners.first_silence());
-    loop {
-        let read = reader.read(&mut buffer);
-        let read = match until {
-            None => Ok(read.await),
-            Some(until) => tokio::time::timeout_at(until, read).await,
-        };
-        let count = match read {
-            Ok(Ok(count)) if count > 0 => count,
-            Ok(_) => return,
-            Err(_) => {
-                debug!(flow = flow.id, "a connection was silent or slow for too long");
-                return;
-            }
-        };
-        framer.push(&buffer[..count]);
-        let mut whole = false;
-        loop {
-            match framer.next() {
-                Ok(Some(Frame::Message(bytes))) => {
-                    whole = true;
-                    if !flows.deliver(flow, peer, bytes).await {
-                        return;
-                    }
-                }
-                Ok(Some(Frame::KeepAlive)) if manners == Manners::Link => {
-                    whole = true;
-                    flows.send_raw(flow, Bytes::from_static(PONG));
-                }
-                Ok(Some(Frame::KeepAlive | Frame::Pong)) => whole = true,
-                Ok(None) => break,
-                Err(error) => {
-                    refuse(flows, flow, &error);
-                    return;
-                }
-            }
-        }
-        if whole || manners == Manners::Link {
-            until = from_now(manners.silence());
-        }
-        if framer.is_within_message() {
-            // What has begun must end: a message sent byte by byte holds nobody up.
-            until = until.map(|until| until.min(Instant::now() + PROGRESS_LIMIT));
-        }
-    }
-}
-
-/// Tells the peer, as far as that is possible, why the connection is closed.
-fn refuse(flows: &Flows, flow: Flow, error: &FrameError) {
-    debug!(flow = flow.id, %error, "a connection is closed");
-    let (head, status) = match error {
-        FrameError::TooLong { head: Some(head), .. } => (head, 513),
-        FrameError::NoLength { head } => (head, 400),
-        _ => return,
-    };
-    let request = match Message::parse(head.clone()) {
-        Ok(Message::Request(request)) => request,
-        Ok(Message::Response(_)) => return,
-        Err(malformed) => match malformed.partial() {
-            Some(request) => request.clone(),
-            None => return,
-        },
-    };
-    let response = Response::to(&request, status).with_header("Warning", format!("399 confab \"{error}\""));
-    flows.send(flow, &response.into());
 }

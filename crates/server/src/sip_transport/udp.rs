@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
-use super::Flows;
+use super::{Flows, Turns};
 
 /// The largest datagram there is.
 const DATAGRAM_LIMIT: usize = 65_535;
@@ -84,6 +84,7 @@ impl Peers {
 /// Takes datagrams for ever.
 pub(super) async fn receive(flows: Flows, socket: Arc<UdpSocket>) {
     let mut buffer = vec![0; DATAGRAM_LIMIT];
+    let mut turns = Turns::of_datagrams();
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((count, peer)) => {
@@ -92,7 +93,8 @@ pub(super) async fn receive(flows: Flows, socket: Arc<UdpSocket>) {
                     continue;
                 }
                 let flow = flows.udp_flow(&socket, peer);
-                if !flows.deliver(flow, Some(peer), Bytes::copy_from_slice(&buffer[..count])).await {
+                let bytes = Bytes::copy_from_slice(&buffer[..count]);
+                if !flows.deliver(flow, Some(peer), bytes, &mut turns, false).await {
                     return;
                 }
             }

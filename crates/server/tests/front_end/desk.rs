@@ -52,6 +52,8 @@ pub struct Desk {
     pub keys: BTreeMap<ConferenceUri, ConferenceKey>,
     /// What it wanted done and nobody has looked at yet, but for look-ups.
     pub done: Vec<Action>,
+    /// The connections on which somebody has proved who he is, as it said so.
+    pub believed: Vec<Flow>,
     asked: u32,
 }
 
@@ -99,6 +101,7 @@ impl Desk {
             accounts: BTreeMap::new(),
             keys: BTreeMap::new(),
             done: Vec::new(),
+            believed: Vec::new(),
             asked: 0,
         };
         desk.hear(Event::McuLinked { server_uri: MCU.into(), flow: MCU_FLOW });
@@ -131,6 +134,7 @@ impl Desk {
                         let names = self.answer(users.into_iter().filter_map(known).collect());
                         events.push(Event::Names { lookup, names });
                     }
+                    Action::Believe { flow } => self.believed.push(flow),
                     other => self.done.push(other),
                 }
             }

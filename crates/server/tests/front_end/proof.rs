@@ -52,6 +52,7 @@ fn strangers_are_challenged_by_method() {
 fn a_stream_is_believed_for_whom_it_has_proved_to_be_alone() {
     let mut desk = Desk::closed();
     proves(&mut desk, tcp(1), "ann");
+    assert_eq!(desk.believed, [tcp(1)], "it is no stranger's connection any more");
     assert!(desk.asks(tcp(1), "INVITE", CONFERENCE, "ann@example.test").is_none());
     assert_eq!(focus_heard(&mut desk), ("ann".into(), "ANN".into()), "by the name of the account");
     assert_eq!(desk.asks(tcp(1), "INVITE", CONFERENCE, "bob@example.test").unwrap().status, 407);

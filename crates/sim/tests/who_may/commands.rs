@@ -3,6 +3,7 @@
 use confab_sim::deployment::DOMAIN;
 
 use super::{
+    line::KEY,
     page::{Row, Section},
     stage::{Asks, Body, Scene, Target},
 };
@@ -49,21 +50,23 @@ const COMMANDS: [Command; 29] = [
     ("getAvailableMcuTypes", |_| "<getAvailableMcuTypes/>".into()),
     ("getConferencingCapabilities", |_| "<getConferencingCapabilities/>".into()),
     ("addUser: oneself, to join", join),
-    ("addUser: another, to join", |scene| user(scene, None, "dan", None)),
+    ("addUser: another, to join", |scene| user(scene, None, &person("dan"), None)),
     ("addUser: oneself, dialed in", |scene| {
-        user(scene, Some(&scene.mcu()), own_name(scene), Some("dialed-in"))
+        user(scene, Some(&scene.mcu()), &scene.sender, Some("dialed-in"))
     }),
-    ("addUser: another, dialed in", |scene| user(scene, Some(&scene.mcu()), "dan", Some("dialed-in"))),
-    ("addUser: oneself, called", |scene| {
-        user(scene, Some(&scene.mcu()), own_name(scene), Some("dialed-out"))
+    ("addUser: another, dialed in", |scene| {
+        user(scene, Some(&scene.mcu()), &person("dan"), Some("dialed-in"))
     }),
-    ("addUser: another, called", |scene| user(scene, Some(&scene.mcu()), "nobody", Some("dialed-out"))),
-    ("deleteUser: oneself", |scene| delete_user(scene, own_name(scene), "")),
-    ("deleteUser: the attendee", |scene| delete_user(scene, "bob", "")),
-    ("deleteUser: the presenter", |scene| delete_user(scene, "pat", "")),
-    ("deleteUser: the organizer", |scene| delete_user(scene, "ann", "")),
+    ("addUser: oneself, called", |scene| user(scene, Some(&scene.mcu()), &scene.sender, Some("dialed-out"))),
+    ("addUser: another, called", |scene| {
+        user(scene, Some(&scene.mcu()), &person("nobody"), Some("dialed-out"))
+    }),
+    ("deleteUser: oneself", |scene| delete_user(scene, &scene.sender, "")),
+    ("deleteUser: the attendee", |scene| delete_user(scene, &person("bob"), "")),
+    ("deleteUser: the presenter", |scene| delete_user(scene, &person("pat"), "")),
+    ("deleteUser: the organizer", |scene| delete_user(scene, &person("ann"), "")),
     ("deleteUser: the attendee, from an MCU", |scene| {
-        delete_user(scene, "bob", &format!(r#" mscp:mcuUri="{}""#, scene.mcu()))
+        delete_user(scene, &person("bob"), &format!(r#" mscp:mcuUri="{}""#, scene.mcu()))
     }),
     ("modifyUserRoles: the attendee to presenter", |scene| roles(scene, "bob", "presenter")),
     ("modifyUserRoles: the presenter to attendee", |scene| roles(scene, "pat", "attendee")),
@@ -109,10 +112,10 @@ pub fn request(from: &str, to: &str, command: &str) -> String {
     )
 }
 
-/// Schedules a conference in which Pat leads.
+/// Schedules a conference in which Pat leads, and which everybody may join who knows its key.
 pub fn add_conference(id: &str) -> String {
     format!(
-        r#"<addConference><ci:conference-info entity=""><ci:conference-description><ci:subject>The harbour</ci:subject><msci:conference-id>{id}</msci:conference-id><msci:admission-policy>openAuthenticated</msci:admission-policy></ci:conference-description><ci:users><ci:user entity="sip:pat@{DOMAIN}"><ci:roles><ci:entry>presenter</ci:entry></ci:roles></ci:user></ci:users><msci:conference-view><msci:entity-view entity="chat"/></msci:conference-view></ci:conference-info></addConference>"#
+        r#"<addConference><ci:conference-info entity=""><ci:conference-description><ci:subject>The harbour</ci:subject><msci:conference-id>{id}</msci:conference-id><msci:conference-key>{KEY}</msci:conference-key><msci:admission-policy>anonymous</msci:admission-policy></ci:conference-description><ci:users><ci:user entity="sip:pat@{DOMAIN}"><ci:roles><ci:entry>presenter</ci:entry></ci:roles></ci:user></ci:users><msci:conference-view><msci:entity-view entity="chat"/></msci:conference-view></ci:conference-info></addConference>"#
     )
 }
 
@@ -123,27 +126,27 @@ pub fn delete_conference(id: &str) -> String {
 
 /// What a client joins with.
 pub fn join(scene: &Scene) -> String {
-    user(scene, None, own_name(scene), None)
+    user(scene, None, &scene.sender, None)
 }
 
-/// The sender's name.
-fn own_name(scene: &Scene) -> &str {
-    scene.sender.trim_start_matches("sip:").split('@').next().unwrap_or_default()
+/// The address of somebody who may sign in.
+fn person(name: &str) -> String {
+    format!("sip:{name}@{DOMAIN}")
 }
 
-fn user(scene: &Scene, mcu: Option<&str>, name: &str, method: Option<&str>) -> String {
+fn user(scene: &Scene, mcu: Option<&str>, address: &str, method: Option<&str>) -> String {
     let mcu = mcu.map(|mcu| format!(r#" mscp:mcuUri="{mcu}""#)).unwrap_or_default();
     let method = method.map(|method| format!("<ci:joining-method>{method}</ci:joining-method>"));
     format!(
-        r#"<addUser{mcu}><conferenceKeys confEntity="{}"/><ci:user entity="sip:{name}@{DOMAIN}"><ci:roles><ci:entry>attendee</ci:entry></ci:roles><ci:endpoint entity="{{E-{name}}}">{}</ci:endpoint></ci:user></addUser>"#,
+        r#"<addUser{mcu}><conferenceKeys confEntity="{}"/><ci:user entity="{address}"><ci:roles><ci:entry>attendee</ci:entry></ci:roles><ci:endpoint entity="{{E-1}}">{}</ci:endpoint></ci:user></addUser>"#,
         scene.focus,
         method.unwrap_or_default()
     )
 }
 
-fn delete_user(scene: &Scene, name: &str, mcu: &str) -> String {
+fn delete_user(scene: &Scene, address: &str, mcu: &str) -> String {
     format!(
-        r#"<deleteUser{mcu}><userKeys confEntity="{}" userEntity="sip:{name}@{DOMAIN}"/></deleteUser>"#,
+        r#"<deleteUser{mcu}><userKeys confEntity="{}" userEntity="{address}"/></deleteUser>"#,
         scene.focus
     )
 }

@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse";
+/// The key of every conference.
+pub const KEY: &str = "Harbour-2026-11";
 /// How long the answer to what has one may take, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long the answer to what has none is waited for.
@@ -23,8 +25,10 @@ const SHORT: Duration = Duration::from_secs(1);
 /// A connection.
 pub struct Line {
     peer: Peer,
-    /// Who is at this end; his password is what challenges are answered with.
+    /// Who is at this end.
     pub name: &'static str,
+    /// What challenges are answered with.
+    password: &'static str,
 }
 
 /// A request out of its parts.
@@ -62,12 +66,23 @@ impl Ask {
 impl Line {
     /// A connection on which nobody has proved anything.
     pub fn open(deployment: &Deployment, name: &'static str) -> Line {
-        Line { peer: deployment.peer(), name }
+        Line { peer: deployment.peer(), name, password: PASSWORD }
+    }
+
+    /// The same of somebody who does not sign in and knows the conference's key.
+    pub fn of_guest(deployment: &Deployment) -> Line {
+        Line { peer: deployment.peer(), name: "guest", password: KEY }
+    }
+
+    /// The address of who is at this end.
+    pub fn address(&self) -> String {
+        let domain = if self.password == KEY { "anonymous.invalid" } else { DOMAIN };
+        format!("sip:{}@{domain}", self.name)
     }
 
     /// Signs in.
     pub async fn signs_in(&mut self) {
-        let address = format!("sip:{}@{DOMAIN}", self.name);
+        let address = self.address();
         let ask = Ask {
             method: "REGISTER".into(),
             uri: format!("sip:{DOMAIN}"),
@@ -96,7 +111,7 @@ impl Line {
         };
         let challenge = Challenge::parse(response.headers.get(asks).unwrap()).unwrap();
         let method: Method = ask.method.parse().unwrap();
-        let answer = auth::authorize(&challenge, &method, &ask.uri, self.name, PASSWORD, "c", 1);
+        let answer = auth::authorize(&challenge, &method, &ask.uri, self.name, self.password, "c", 1);
         let again = Ask { cseq: ask.cseq + 1, ..ask.clone() };
         self.exchange(&again, &format!("{answers}: {answer}\r\n")).await
     }

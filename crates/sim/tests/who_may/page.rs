@@ -36,6 +36,7 @@ What a running Confab answers to every SIP method and every C3P command, from ev
 | unauthenticated | says he is the attendee, and proves nothing |
 | another's name | is signed in as somebody, says she is the attendee, and answers the challenge with her own password |
 | stranger | is signed in, and not in the conference |
+| anonymous | has not signed in, knows the conference's key, and is in it by that |
 | attendee, presenter | is in the conference with this role |
 | organizer | scheduled the conference and is in it |
 
@@ -57,7 +58,7 @@ pub fn print(sections: &[Section]) -> String {
             page.push_str(&format!("{}\n\n", section.says));
         }
         page.push_str(&format!(
-            "| {} | unauthenticated | another's name | stranger | attendee | presenter | organizer |\n|---|---|---|---|---|---|---|\n",
+            "| {} | unauthenticated | another's name | stranger | anonymous | attendee | presenter | organizer |\n|---|---|---|---|---|---|---|---|\n",
             section.first
         ));
         for row in &section.rows {

@@ -1,7 +1,8 @@
-//! The stage: a conference of Ann's, newly scheduled, led by Ann and Pat, in which Bob takes part and
-//! Eve does not.
+//! The stage: a conference of Ann's, newly scheduled, led by Ann and Pat, in which Bob and a guest who
+//! has not signed in take part and Eve does not.
 
 use confab_schema::cccp;
+use confab_server::config::ConferencesConfig;
 use confab_sim::deployment::{DOMAIN, Deployment};
 use confab_sip::Response;
 
@@ -19,6 +20,8 @@ pub enum Asker {
     Another,
     /// Eve, signed in, not in the conference.
     Stranger,
+    /// A guest who has not signed in, and joined by the conference's key.
+    Anonymous,
     /// Bob.
     Attendee,
     /// Pat.
@@ -28,10 +31,11 @@ pub enum Asker {
 }
 
 impl Asker {
-    pub const ALL: [Asker; 6] = [
+    pub const ALL: [Asker; 7] = [
         Asker::Unauthenticated,
         Asker::Another,
         Asker::Stranger,
+        Asker::Anonymous,
         Asker::Attendee,
         Asker::Presenter,
         Asker::Organizer,
@@ -39,22 +43,24 @@ impl Asker {
 
     /// Whether he is in the conference, and says who he is.
     pub const fn is_in(self) -> bool {
-        matches!(self, Asker::Attendee | Asker::Presenter | Asker::Organizer)
+        matches!(self, Asker::Anonymous | Asker::Attendee | Asker::Presenter | Asker::Organizer)
     }
 
     /// Whom the request names as its sender.
-    pub const fn name(self) -> &'static str {
-        match self {
+    fn sender(self) -> String {
+        let name = match self {
+            Asker::Anonymous => return "sip:guest@anonymous.invalid".into(),
             Asker::Stranger => "eve",
             Asker::Unauthenticated | Asker::Another | Asker::Attendee => "bob",
             Asker::Presenter => "pat",
             Asker::Organizer => "ann",
-        }
+        };
+        format!("sip:{name}@{DOMAIN}")
     }
 }
 
 /// Where a request goes.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// To the server itself.
     Server,
@@ -113,6 +119,9 @@ pub struct Begun {
     ann: Dialog,
     pat: Dialog,
     bob: Dialog,
+    /// A connection speaks for a guest in a few conferences only, so each has a guest of its own.
+    guest_line: Line,
+    guest: Dialog,
 }
 
 /// One dialog of somebody's.
@@ -135,7 +144,8 @@ pub struct Stage {
 
 impl Stage {
     pub async fn set() -> Stage {
-        let deployment = Deployment::closed().await;
+        let conferences = ConferencesConfig { allow_anonymous: true, ..ConferencesConfig::default() };
+        let deployment = Deployment::closed_with(conferences).await;
         let mut lines = Vec::new();
         for name in ["ann", "pat", "bob", "eve", "dan"] {
             deployment.add_account(name, PASSWORD).await;
@@ -160,13 +170,16 @@ impl Stage {
         let ann = join(&mut self.ann, &scene, in_mcu).await;
         let pat = join(&mut self.pat, &scene, in_mcu).await;
         let bob = join(&mut self.bob, &scene, in_mcu).await;
-        Begun { scene, ann, pat, bob }
+        let mut guest_line = Line::of_guest(&self.deployment);
+        let guest = join(&mut guest_line, &scene, in_mcu).await;
+        Begun { scene, ann, pat, bob, guest_line, guest }
     }
 
     /// What one asker is told.
-    pub async fn answer(&mut self, begun: &Begun, asker: Asker, asks: &Asks) -> String {
-        let scene = Scene { sender: format!("sip:{}@{DOMAIN}", asker.name()), ..begun.scene.clone() };
+    pub async fn answer(&mut self, begun: &mut Begun, asker: Asker, asks: &Asks) -> String {
+        let scene = Scene { sender: asker.sender(), ..begun.scene.clone() };
         let dialog = match asker {
+            Asker::Anonymous => &begun.guest,
             Asker::Organizer => &begun.ann,
             Asker::Presenter => &begun.pat,
             _ => &begun.bob,
@@ -175,6 +188,7 @@ impl Stage {
         let mut nobody = Line::open(&self.deployment, "bob");
         let line = match asker {
             Asker::Unauthenticated => &mut nobody,
+            Asker::Anonymous => &mut begun.guest_line,
             Asker::Another | Asker::Stranger => &mut self.eve,
             Asker::Attendee => &mut self.bob,
             Asker::Presenter => &mut self.pat,
@@ -222,7 +236,7 @@ fn factory() -> String {
 
 /// Somebody joins the Focus, and the chat if that is wanted; the dialog with the one or the other.
 async fn join(line: &mut Line, scene: &Scene, in_mcu: bool) -> Dialog {
-    let sender = format!("sip:{}@{DOMAIN}", line.name);
+    let sender = line.address();
     let own = Scene { sender: sender.clone(), ..scene.clone() };
     let from = format!("<{sender}>;tag={}j", line.name);
     let invite = |uri: String, call_id: String, content_type, body| Ask {
@@ -239,12 +253,12 @@ async fn join(line: &mut Line, scene: &Scene, in_mcu: bool) -> Dialog {
     let body = commands::request(&sender, &scene.focus, &commands::join(&own));
     let call_id = format!("focus-{}-{}", scene.id, line.name);
     let mut ask = invite(scene.focus.clone(), call_id, "application/cccp+xml", body);
-    let mut response = line.asks(&ask).await.unwrap();
+    let mut response = line.asks_with_password(&ask).await.unwrap();
     assert_eq!(response.status, 200, "{} joins: {:?}", line.name, response.headers);
     if in_mcu {
         let call_id = format!("chat-{}-{}", scene.id, line.name);
         ask = invite(scene.mcu(), call_id, "application/sdp", commands::SDP.into());
-        response = line.asks(&ask).await.unwrap();
+        response = line.asks_with_password(&ask).await.unwrap();
         assert_eq!(response.status, 200, "{} enters the chat: {:?}", line.name, response.headers);
     }
     Dialog { from, to: header(&response.headers, "To"), call_id: ask.call_id, route: route(&response) }
@@ -288,7 +302,8 @@ fn request(asks: &Asks, scene: &Scene, dialog: &Dialog) -> Ask {
         from,
         to: dialog.to.clone(),
         call_id: dialog.call_id.clone(),
-        cseq: 2,
+        // A challenge may have used up two.
+        cseq: 3,
         lines: [&dialog.route, asks.lines].concat(),
         ..outside
     }
