@@ -10,6 +10,7 @@ pub mod user;
 use std::{fs::File, io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
+use confab_store::PostgresClaim;
 use hyper::Method;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -73,6 +74,7 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     if let Some(sentence) = open_files::allow(config.front_end.max_connections) {
         eprintln!("{sentence}");
     }
+    let claim = data.claim(&config).await?;
     let server = start(&config, &data).await?;
     if config.auth.is_empty() {
         eprintln!(
@@ -90,7 +92,18 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
         println!("Conferencing servers report to {control}");
     }
     println!("ready");
-    stop.told().await
+    tokio::select! {
+        told = stop.told() => told,
+        lost = kept(claim) => Err(lost),
+    }
+}
+
+/// Returns only when another server has the database: two would split each meeting.
+async fn kept(claim: Option<PostgresClaim>) -> anyhow::Error {
+    match claim {
+        Some(claim) => claim.keep().await.into(),
+        None => std::future::pending().await,
+    }
 }
 
 /// The conferencing server of a machine of its own.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use confab_store::{PostgresAddress, PostgresStore, SqliteStore, Store};
+use confab_store::{PostgresAddress, PostgresClaim, PostgresStore, SqliteStore, Store};
 
 use crate::{
     config::{AuthScheme, Config},
@@ -72,6 +72,17 @@ impl Data {
         match database(config)? {
             Some(address) => Ok(Arc::new(PostgresStore::open(&address).await?)),
             None => Ok(Arc::new(SqliteStore::open(self.path.join(DATABASE)).await?)),
+        }
+    }
+
+    /// The right to serve the conferencing database, if others could serve it too. In here nobody can.
+    ///
+    /// # Errors
+    /// If another server has it, or the database is out of reach.
+    pub async fn claim(&self, config: &Config) -> anyhow::Result<Option<PostgresClaim>> {
+        match database(config)? {
+            Some(address) => Ok(Some(PostgresClaim::take(&address).await?)),
+            None => Ok(None),
         }
     }
 

@@ -24,7 +24,7 @@ use confab_users::account::Account;
 
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
-pub use postgres::{AddressError, PostgresAddress, PostgresStore};
+pub use postgres::{AddressError, PostgresAddress, PostgresClaim, PostgresStore};
 pub use sqlite::SqliteStore;
 
 /// The most records one call lists, whatever `limit` it was given.

@@ -26,6 +26,17 @@ pub enum OpenError {
         /// What to do about it: a sentence.
         remedy: &'static str,
     },
+    /// Another program works on it, and there may be one.
+    #[error(
+        "another Confab server works on {database}, from {place}; stop it first. One that was cut off is \
+         forgotten within half a minute."
+    )]
+    Taken {
+        /// Where the database is.
+        database: String,
+        /// Where the other one is.
+        place: String,
+    },
     /// It cannot be reached, read, created or written.
     #[error("the database {database} cannot be opened: {reason}")]
     Unavailable {

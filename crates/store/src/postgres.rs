@@ -5,6 +5,7 @@
 //! server again by itself when it is back.
 
 mod address;
+mod claim;
 mod schema;
 
 use std::{fmt, time::Duration};
@@ -16,12 +17,15 @@ use confab_users::account::Account;
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
-    postgres::{PgArguments, PgPoolOptions, PgRow},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::{Query, QueryAs},
 };
 use tokio::time::timeout;
 
-pub use self::address::{AddressError, PostgresAddress};
+pub use self::{
+    address::{AddressError, PostgresAddress},
+    claim::PostgresClaim,
+};
 use crate::{
     OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
@@ -105,13 +109,20 @@ impl PostgresStore {
 
 /// On a connection of its own, whose error says more than that the pool has none.
 async fn prepare(address: &PostgresAddress) -> Result<(), SchemaError> {
-    let failed = |error: sqlx::Error| SchemaError::Unavailable(sentence(&error));
-    address.check_files().await.map_err(SchemaError::Unavailable)?;
-    let connecting = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(address.options()));
-    let connection = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-    let mut connection = connection.map_err(failed)?;
+    let mut connection = connect(address, address.options().clone()).await?;
     schema::prepare(&mut connection).await?;
     connection.close().await.map_err(failed)
+}
+
+/// A connection outside of any pool.
+async fn connect(address: &PostgresAddress, options: PgConnectOptions) -> Result<PgConnection, SchemaError> {
+    address.check_files().await.map_err(SchemaError::Unavailable)?;
+    let connecting = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options));
+    connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)
+}
+
+fn failed(error: sqlx::Error) -> SchemaError {
+    SchemaError::Unavailable(sentence(&error))
 }
 
 /// A connection for one statement. Unless it is given back it is hung up: when nobody waits for the

@@ -29,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A place whose configuration leads to a database of the cluster's.
 fn place(cluster: &Cluster) -> Place {
     cluster.create(DATABASE);
+    another_place(cluster)
+}
+
+/// Another one on the same database.
+fn another_place(cluster: &Cluster) -> Place {
     let place = Place::with("");
     let url = place.write("url", &format!("{}\n", cluster.url(DATABASE)));
     fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).unwrap();
@@ -151,4 +156,18 @@ fn a_database_that_is_away_at_the_start_is_named() {
     let refused = place.confab(&["serve"], "").refused();
     assert!(refused.contains("meetings of the PostgreSQL server at"), "{refused}");
     assert!(refused.contains("cannot be opened"), "{refused}");
+}
+
+#[test]
+fn a_second_server_on_the_same_database_is_refused() {
+    let Some(cluster) = Cluster::of("a_second_server_on_the_same_database_is_refused") else { return };
+    let first = place(&cluster);
+    let second = another_place(&cluster);
+    let server = first.serve();
+    let refused = second.confab(&["serve"], "").refused();
+    assert!(refused.contains("another Confab server works on meetings of"), "{refused}");
+    // Commands work beside it, and the next server when it is gone.
+    second.confab(&["user", "list"], "").fine();
+    drop(server);
+    second.serve();
 }

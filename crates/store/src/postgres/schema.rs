@@ -4,7 +4,7 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::sentence;
+use super::failed;
 use crate::open_error::{SchemaError, known_version};
 
 /// Marks a database as Confab's: `CONF` in ASCII. Also the key of the advisory lock that lets one
@@ -114,8 +114,4 @@ fn is_of_another_form(error: &sqlx::Error) -> bool {
     const UNDEFINED_COLUMN: &str = "42703";
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code == UNDEFINED_COLUMN) || matches!(error, sqlx::Error::ColumnDecode { .. })
-}
-
-fn failed(error: sqlx::Error) -> SchemaError {
-    SchemaError::Unavailable(sentence(&error))
 }

@@ -7,12 +7,13 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
 use confab_schema::xml::{Element, MAX_DOCUMENT};
-use confab_store::{OpenError, PostgresAddress, PostgresStore, Store, StoreError};
+use confab_store::{OpenError, PostgresAddress, PostgresClaim, PostgresStore, Store, StoreError};
 
 use super::{
     RIVALS, ROWS_OF_VERSION_1, account, all, cluster::Cluster, compete, create, record, rivals,
@@ -81,6 +82,52 @@ async fn a_database_of_version_1_is_brought_up_to_date_with_its_records() {
     rows_of_version_1_are_read(&database.open().await).await;
     assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|2");
     assert_eq!(all(&database.open().await).await[0].version, 8, "once is enough");
+}
+
+/// How many hold the right to serve the database, and an order to end their connections.
+const CLAIMS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+const END_CLAIMS: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' \
+     AND objid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+#[tokio::test]
+async fn one_server_at_a_time_works_on_a_database() {
+    let Some(database) = Database::new() else { return };
+    let other = Database::new().unwrap();
+    let first = PostgresClaim::take(&database.address()).await.unwrap();
+    let error = PostgresClaim::take(&database.address()).await.err().unwrap();
+    let sentence = error.to_string();
+    assert!(matches!(error, OpenError::Taken { .. }), "{sentence}");
+    assert!(sentence.contains(&format!("works on {} of", database.name)), "{sentence}");
+    assert!(sentence.contains("from the database's own machine; stop it first"), "{sentence}");
+    PostgresClaim::take(&other.address()).await.unwrap();
+    drop(first);
+    PostgresClaim::take(&database.address()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_outlives_its_connection() {
+    let Some(database) = Database::new() else { return };
+    let kept = tokio::spawn(PostgresClaim::take(&database.address()).await.unwrap().keep());
+    database.sql(END_CLAIMS);
+    let again = async {
+        while database.sql(CLAIMS) != "1" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
+    assert!(matches!(PostgresClaim::take(&database.address()).await, Err(OpenError::Taken { .. })));
+    assert!(!kept.is_finished());
+}
+
+#[tokio::test]
+async fn a_claim_that_somebody_else_took_is_lost() {
+    let Some(database) = Database::new() else { return };
+    let first = PostgresClaim::take(&database.address()).await.unwrap();
+    database.sql(END_CLAIMS);
+    let _second = PostgresClaim::take(&database.address()).await.unwrap();
+    let lost = tokio::time::timeout(Duration::from_secs(60), first.keep()).await.unwrap();
+    assert!(matches!(lost, OpenError::Taken { .. }), "{lost}");
 }
 
 #[tokio::test]
