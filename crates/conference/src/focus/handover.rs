@@ -33,8 +33,8 @@ pub(super) struct Handovers {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Moving {
     until: Time,
-    /// Whether the front end has been told where the medium is now.
-    told: bool,
+    /// Where the medium is now, as soon as the successor has taken an endpoint over.
+    server_uri: Option<String>,
 }
 
 impl Handovers {
@@ -91,7 +91,7 @@ impl Focus {
             }
         }
         self.lose_medium_joins(now, media, &kept, out);
-        let moving = Moving { until: now + MCU_WAIT, told: false };
+        let moving = Moving { until: now + MCU_WAIT, server_uri: None };
         self.mcus.handovers().moving.insert(media, moving);
         self.request_mcu(media, out);
     }
@@ -136,7 +136,8 @@ impl Focus {
         }
     }
 
-    /// The successor took an endpoint over, at `server_uri`, or did not.
+    /// The successor took an endpoint over, at `server_uri`, or did not. With the last of them the
+    /// front end is told.
     pub(super) fn handed_over(
         &mut self,
         now: Time,
@@ -146,10 +147,18 @@ impl Focus {
         server_uri: Option<String>,
         out: &mut Vec<Action>,
     ) {
-        let Some(server_uri) = server_uri else { return self.drop_leg(now, media, user, endpoint, out) };
-        if let Some(moving) = self.mcus.handovers().moving.get_mut(&media)
-            && !std::mem::replace(&mut moving.told, true)
-        {
+        let moving = self.mcus.handovers().moving.get_mut(&media);
+        match (server_uri, moving) {
+            (Some(server_uri), Some(moving)) => moving.server_uri = Some(server_uri),
+            (Some(_), None) => {}
+            (None, _) => self.drop_leg(now, media, user, endpoint, out),
+        }
+        // Whoever speaks there before it knows him would be told that he is in no session.
+        if self.mcus.hands_over(media) {
+            return;
+        }
+        let moving = self.mcus.handovers().moving.get_mut(&media);
+        if let Some(server_uri) = moving.and_then(|moving| moving.server_uri.take()) {
             out.push(Action::MoveMcu { media, server_uri });
         }
     }

@@ -141,6 +141,13 @@ impl McuSessions {
         &mut self.handovers
     }
 
+    /// Whether endpoints are being handed over to the MCU of a medium.
+    pub(super) fn hands_over(&self, media: McuType) -> bool {
+        self.outstanding.values().any(|outstanding| {
+            outstanding.media == media && matches!(outstanding.purpose, Purpose::Handover(..))
+        })
+    }
+
     /// Forgets an MCU that was ready, and returns what it had not answered.
     pub(super) fn take_lost(&mut self, media: McuType) -> Option<Vec<(u32, Purpose)>> {
         let mcu = self.mcus.get_mut(&media).filter(|mcu| matches!(mcu, Mcu::Ready { .. }))?;

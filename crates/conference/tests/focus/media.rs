@@ -113,13 +113,18 @@ fn an_invite_is_refused_when_the_server_will_not_have_it() {
 
 /// Ann and Bob chat on a server that told what its successor needs to know of Ann only.
 fn chatting() -> Stage {
+    chatting_with([("ann", Some("ann's session")), ("bob", None)])
+}
+
+/// Ann and Bob chat on a server that told so much for its successor.
+fn chatting_with(handovers: [(&str, Option<&str>); 2]) -> Stage {
     let mut stage = Stage::new();
     for name in ["ann", "bob"] {
         stage.join(name);
     }
     stage.mcu_ready();
     let mut users = Vec::new();
-    for (name, handover) in [("ann", Some("ann's session")), ("bob", None)] {
+    for (name, handover) in handovers {
         let mut user = User::new(format!("sip:{name}@example.test"));
         let mut leg = Endpoint::new(format!("{{{name}}}"));
         leg.status = Some(EndpointStatus::Connected);
@@ -174,6 +179,23 @@ fn a_lost_server_is_replaced_and_sessions_go_on() {
     let forwarded =
         |action: &Action| matches!(action, Action::ForwardInvite { invite, .. } if *invite == waiting);
     assert!(stage.look().iter().any(forwarded), "who came meanwhile is let in");
+}
+
+#[test]
+fn dialogs_are_led_to_a_successor_that_has_them_all() {
+    let mut stage = chatting_with([("ann", Some("ann's session")), ("bob", Some("bob's session"))]);
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    stage.hear(Event::McuReady { media: McuType::Chat, control_url: "http://next.test/".into() });
+    let commands = mcu_commands(&stage.look());
+    let is_moved = |stage: &mut Stage| {
+        let moves = |action: &Action| matches!(action, Action::MoveMcu { .. });
+        stage.look().iter().any(moves)
+    };
+    stage.mcu_succeeds(&commands[0]);
+    assert!(!is_moved(&mut stage), "Bob is not known there yet");
+    stage.mcu_fails(&commands[1], "otherFailure");
+    assert!(is_moved(&mut stage));
+    assert_eq!((chat_legs(&mut stage, "ann"), chat_legs(&mut stage, "bob")), (1, 0));
 }
 
 #[test]
