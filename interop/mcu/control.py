@@ -1,6 +1,7 @@
 """The control link: HTTP/1.1 POST over mutual TLS, and the documents that it carries."""
 
 import asyncio
+import secrets
 import ssl
 import xml.etree.ElementTree as xml
 
@@ -106,10 +107,13 @@ class Poster:
         self.streams = None
 
 
+INSTANCE = secrets.token_hex(8)  # another one after each start
+
+
 def health(url, conferences, people):
     root = xml.Element(f"{{{CONTROL}}}health", {
         "url": url, "media": "chat", "status": "normal", "conferences": str(conferences), "participants": str(people),
-        "vendor": "a test in Python"})
+        "vendor": "a test in Python", "instance": INSTANCE})
     return xml.tostring(root)
 
 

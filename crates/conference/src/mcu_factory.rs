@@ -32,15 +32,35 @@ struct Entry {
     seen: Time,
 }
 
+/// What becomes of a health report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It is noted.
+    Taken,
+    /// It is noted, and the server has been started again: what must now be said of it as it was.
+    StartedAgain(Health),
+    /// There are [`MCU_LIMIT`] servers already.
+    NoRoom,
+}
+
+impl Entry {
+    /// What is said of a server that is lost.
+    fn lost(self) -> Health {
+        Health { status: ServerStatus::Unavailable, ..self.health }
+    }
+}
+
 impl McuFactory {
-    /// Takes a health report. A report beyond [`MCU_LIMIT`] servers is not kept; the answer says
-    /// whether it was.
-    pub fn report(&mut self, now: Time, health: Health) -> bool {
+    /// Takes a health report.
+    pub fn report(&mut self, now: Time, health: Health) -> Reported {
         if !self.mcus.contains_key(&health.url) && self.mcus.len() >= MCU_LIMIT {
-            return false;
+            return Reported::NoRoom;
         }
-        self.mcus.insert(health.url.clone(), Entry { health, seen: now });
-        true
+        let instance = health.instance.clone();
+        match self.mcus.insert(health.url.clone(), Entry { health, seen: now }) {
+            Some(former) if former.health.instance != instance => Reported::StartedAgain(former.lost()),
+            _ => Reported::Taken,
+        }
     }
 
     /// The control URLs of the MCUs that can take a conference of this medium now: the idlest
@@ -63,7 +83,7 @@ impl McuFactory {
     /// that it is unavailable.
     pub fn drop_silent(&mut self, now: Time) -> Vec<Health> {
         let silent = self.mcus.extract_if(.., |_, entry| now.since(entry.seen) >= HEALTH_LIMIT);
-        silent.map(|(_, entry)| Health { status: ServerStatus::Unavailable, ..entry.health }).collect()
+        silent.map(|(_, entry)| entry.lost()).collect()
     }
 
     /// When the next MCU will have been silent for too long, unless it reports before.
@@ -82,7 +102,19 @@ mod tests {
     use super::*;
 
     fn health(url: &str, media: McuType, status: ServerStatus, participants: u32) -> Health {
-        Health { url: url.into(), media, status, conferences: 1, participants, vendor: "Confab".into() }
+        Health {
+            url: url.into(),
+            media,
+            status,
+            conferences: 1,
+            participants,
+            vendor: "Confab".into(),
+            instance: Some("1".into()),
+        }
+    }
+
+    fn idle(url: &str) -> Health {
+        health(url, McuType::Chat, ServerStatus::Normal, 0)
     }
 
     #[test]
@@ -96,7 +128,7 @@ mod tests {
             ("https://d", McuType::Chat, ServerStatus::Full, 0),
             ("https://e", McuType::AudioVideo, ServerStatus::Normal, 0),
         ] {
-            assert!(factory.report(start, health(url, media, status, participants)));
+            assert_eq!(factory.report(start, health(url, media, status, participants)), Reported::Taken);
         }
         assert_eq!(factory.candidates(start, McuType::Chat), ["https://b", "https://a", "https://c"]);
         assert!(factory.candidates(start, McuType::Meeting).is_empty());
@@ -113,12 +145,20 @@ mod tests {
     fn keeps_a_limited_number() {
         let mut factory = McuFactory::default();
         for n in 0..MCU_LIMIT {
-            assert!(factory.report(
-                Time::EPOCH,
-                health(&format!("https://{n}"), McuType::Chat, ServerStatus::Normal, 0)
-            ));
+            assert_eq!(factory.report(Time::EPOCH, idle(&format!("https://{n}"))), Reported::Taken);
         }
-        assert!(!factory.report(Time::EPOCH, health("https://x", McuType::Chat, ServerStatus::Normal, 0)));
-        assert!(factory.report(Time::EPOCH, health("https://0", McuType::Chat, ServerStatus::Normal, 0)));
+        assert_eq!(factory.report(Time::EPOCH, idle("https://x")), Reported::NoRoom);
+        assert_eq!(factory.report(Time::EPOCH, idle("https://0")), Reported::Taken);
+    }
+
+    #[test]
+    fn one_that_was_started_again_has_lost_what_it_had() {
+        let mut factory = McuFactory::default();
+        assert_eq!(factory.report(Time::EPOCH, idle("https://a")), Reported::Taken);
+        let again = Health { instance: Some("2".into()), ..idle("https://a") };
+        let lost = Health { status: ServerStatus::Unavailable, ..idle("https://a") };
+        assert_eq!(factory.report(Time::EPOCH, again.clone()), Reported::StartedAgain(lost));
+        assert_eq!(factory.report(Time::EPOCH, again), Reported::Taken);
+        assert_eq!(factory.candidates(Time::EPOCH, McuType::Chat), ["https://a"]);
     }
 }

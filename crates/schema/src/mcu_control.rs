@@ -56,6 +56,8 @@ pub struct Health {
     pub participants: u32,
     /// Who made it.
     pub vendor: String,
+    /// Another one after each start: what it served before is lost then.
+    pub instance: Option<String>,
 }
 
 impl Health {
@@ -77,6 +79,7 @@ impl Health {
             conferences: parse_number(&required(&root, "conferences")?, "count of conferences")?,
             participants: parse_number(&required(&root, "participants")?, "count of participants")?,
             vendor: root.attr("vendor").unwrap_or_default().to_owned(),
+            instance: root.attr("instance").map(str::to_owned),
         })
     }
 
@@ -90,6 +93,9 @@ impl Health {
         writer.attribute("conferences", &self.conferences.to_string());
         writer.attribute("participants", &self.participants.to_string());
         writer.attribute("vendor", &self.vendor);
+        if let Some(instance) = &self.instance {
+            writer.attribute("instance", instance);
+        }
         writer.finish()
     }
 }

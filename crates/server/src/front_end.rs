@@ -122,6 +122,11 @@ pub enum Event {
         /// Where it is now.
         server_uri: String,
     },
+    /// A conference was given a place on an MCU, which should be linked now.
+    McuProvisioned {
+        /// The MCU's SIP URI.
+        server_uri: String,
+    },
     /// A meeting is over; where its MCUs were is of no more interest.
     ConferenceEnded {
         /// Which.
@@ -558,6 +563,7 @@ impl Machine for FrontEnd {
                 self.forward_to_mcu(now, &key, &server_uri, out);
             }
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
+            Event::McuProvisioned { server_uri } => self.mcu_provisioned(now, &server_uri, out),
             Event::McuMoved { mcu, server_uri } => self.mcu_moved(now, mcu, server_uri, out),
             Event::ConferenceEnded { conference } => self.conference_ended(now, &conference, out),
             Event::McuLinked { server_uri, flow } => self.linked(now, server_uri, flow, out),

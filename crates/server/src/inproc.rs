@@ -12,6 +12,8 @@ use tokio::{
     sync::mpsc::{self, Receiver, Sender},
 };
 
+/// What names in this network end in.
+pub const INPROC: &str = ".inproc";
 /// Bytes in flight in one direction of a stream.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// Streams that wait to be accepted.

@@ -9,13 +9,13 @@ use std::{
 };
 
 use confab_conference::{
-    mcu_factory::{HEALTH_PERIOD, McuFactory},
+    mcu_factory::{HEALTH_PERIOD, McuFactory, Reported},
     reason::Reason,
 };
 use confab_machine::{Component, FlowNote};
 use confab_schema::{
     cccp::{Code, Command, ConferenceKeys, Request, Response, ResultBody, connection_value},
-    mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL},
+    mcu_control::{FOCUS_URL, Health, MCU_CONTROL_URL, MCU_SERVER_URI},
     uri::{ConferenceUri, McuType},
 };
 use tokio::{sync::oneshot, time::timeout};
@@ -65,8 +65,16 @@ impl McuFactoryHost {
     }
 
     fn reported(&self, health: Health) -> Answer {
-        let now = self.clock.now();
-        if self.table().report(now, health) { Answer::Taken } else { Answer::Unavailable }
+        let reported = self.table().report(self.clock.now(), health);
+        match reported {
+            Reported::Taken => Answer::Taken,
+            Reported::NoRoom => Answer::Unavailable,
+            Reported::StartedAgain(former) => {
+                warn!(url = %former.url, "a conferencing server was started again; its conferences begin anew");
+                self.tell_of_loss(&former);
+                Answer::Taken
+            }
+        }
     }
 
     /// Looks for MCUs that have fallen silent, for ever, and tells the Focuses of each.
@@ -78,16 +86,20 @@ impl McuFactoryHost {
             let lost = self.table().drop_silent(self.clock.now());
             for health in lost {
                 warn!(url = %health.url, "a conferencing server is silent; its conferences move");
-                let focuses = self.focuses().clone();
-                for focus in focuses {
-                    let (control, body) = (self.control.clone(), health.to_bytes());
-                    tokio::spawn(async move {
-                        if let Err(error) = control.post(&focus, HEALTH, body).await {
-                            debug!(%error, "a front end could not be told of a lost conferencing server");
-                        }
-                    });
-                }
+                self.tell_of_loss(&health);
             }
+        }
+    }
+
+    fn tell_of_loss(&self, health: &Health) {
+        let focuses = self.focuses().clone();
+        for focus in focuses {
+            let (control, body) = (self.control.clone(), health.to_bytes());
+            tokio::spawn(async move {
+                if let Err(error) = control.post(&focus, HEALTH, body).await {
+                    debug!(%error, "a front end could not be told of a lost conferencing server");
+                }
+            });
         }
     }
 
@@ -145,8 +157,8 @@ impl McuFactoryHost {
         tokio::spawn(async move {
             let answer = control.post(&place, CCCP, body).await;
             if let Err(Ok(late)) = said.send(answer)
-                && let Some(url) = control_url(&late)
-                && let Err(error) = control.post(&url, CCCP, forget.to_bytes()).await
+                && let Some(taken) = Provisioned::read(&late)
+                && let Err(error) = control.post(&taken.control_url, CCCP, forget.to_bytes()).await
             {
                 debug!(%error, "a conferencing server could not be released");
             }
@@ -172,14 +184,23 @@ impl McuFactoryHost {
     }
 }
 
-/// Where commands go, in the answer of an MCU that took a conference.
-pub(crate) fn control_url(body: &[u8]) -> Option<String> {
-    let response = Response::parse(body).ok().filter(|response| response.code == Code::Success)?;
-    match &response.results.first()?.body {
-        ResultBody::Provisioned { connection_info, .. } => {
-            connection_value(connection_info, MCU_CONTROL_URL).map(str::to_owned)
-        }
-        _ => None,
+/// Where an MCU that took a conference is reached.
+pub(crate) struct Provisioned {
+    /// Where commands go.
+    pub(crate) control_url: String,
+    /// Where SIP goes, if it said so.
+    pub(crate) server_uri: Option<String>,
+}
+
+impl Provisioned {
+    /// What an MCU's answer says, if it took the conference.
+    pub(crate) fn read(body: &[u8]) -> Option<Provisioned> {
+        let response = Response::parse(body).ok().filter(|response| response.code == Code::Success)?;
+        let ResultBody::Provisioned { connection_info, .. } = &response.results.first()?.body else {
+            return None;
+        };
+        let value = |key| connection_value(connection_info, key).map(str::to_owned);
+        Some(Provisioned { control_url: value(MCU_CONTROL_URL)?, server_uri: value(MCU_SERVER_URI) })
     }
 }
 

@@ -72,6 +72,8 @@ struct Shared {
     sip: mpsc::Sender<SipEvent>,
     conferences: Mutex<BTreeMap<ConferenceUri, Entry>>,
     last_id: AtomicU64,
+    /// By which the factory knows when it was started again.
+    instance: String,
     /// Whether it takes no more conferences, because it is to end.
     draining: AtomicBool,
     /// Until when the factory counts on this MCU, in microseconds: so long after the last report
@@ -112,6 +114,7 @@ impl McuHost {
             sip,
             conferences: Mutex::default(),
             last_id: AtomicU64::new(0),
+            instance: clock::entropy().hex::<8>(),
             draining: AtomicBool::new(false),
             counted_on_until: AtomicU64::new((clock.now() + HEALTH_LIMIT).as_micros()),
         };
@@ -190,12 +193,18 @@ impl McuHost {
             conferences: u32::try_from(conferences).unwrap_or(u32::MAX),
             participants,
             vendor: "Confab".into(),
+            instance: Some(shared.instance.clone()),
         }
     }
 
     /// Takes no more conferences; those that are here go on until they end.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The SIP URI at which it takes INVITEs.
+    pub fn server_uri(&self) -> &str {
+        &self.shared.place.server_uri
     }
 
     /// How many conferences are here.

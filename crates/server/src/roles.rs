@@ -41,13 +41,14 @@ use crate::{
 };
 use control::ControlListener;
 use front_end_shell::{FrontEndEvents, FrontEndShell};
-pub use im_mcu::{ImMcuServer, start_im_mcu_server};
+pub use im_mcu::{ImMcuServer, start_im_mcu, start_im_mcu_server};
 
 /// Events that may wait for the front end, and for an MCU's SIP side.
 const EVENT_QUEUE: usize = 16 * 1024;
 /// The hosts of the in-memory network.
 const FACTORY_HOST: &str = "mcufactory.inproc";
 const FOCUS_HOST: &str = "focus.inproc";
+const IM_MCU_HOST: &str = "immcu.inproc";
 
 /// A running server.
 pub struct Server {
@@ -165,6 +166,7 @@ pub async fn start_with(
         vault,
         focus_factory,
         directory: directory.clone(),
+        network: network.clone(),
         trust: elsewhere.as_ref().map(|elsewhere| elsewhere.trust.clone()),
     };
     let events = FrontEndEvents::new(front_end_events, transport_events);
@@ -173,8 +175,9 @@ pub async fn start_with(
     match elsewhere {
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
         None => {
-            im_mcu::start_im_mcu(im_mcu, config, &network, &control, clock, &flows, &factory_url);
-            im_mcu::link_im_mcu(&network, &transport, &front_end).await?;
+            let mcu = start_im_mcu(im_mcu, config, &network, IM_MCU_HOST, clock, &flows);
+            let linked = front_end::Event::McuProvisioned { server_uri: mcu.server_uri().to_owned() };
+            front_end.send(linked).await.context("the front end has just been started")?;
         }
     }
     let content_grace = config.conferences.content_grace();

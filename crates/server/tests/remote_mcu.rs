@@ -73,3 +73,23 @@ fn one_that_was_started_again_is_linked_again() {
     bob.chats_with(&front_end, "ben");
     assert!(mcu.has(&bob));
 }
+
+#[test]
+fn one_that_was_started_again_at_once_goes_on_with_its_chats() {
+    let front_end = FrontEnd::start();
+    let mut mcu = Mcu::start(&front_end);
+    let mut ann = Caller::creates(&front_end, "ann");
+    let mut bob = Caller::joins(&front_end, "bob", &ann.conference);
+    ann.program.says("bob@example.test is here as attendee");
+    bob.program.types("before");
+    ann.program.says("bob@example.test: before");
+    mcu.is_killed_and_started_again();
+    bob.program.types("after");
+    ann.program.says("bob@example.test: after");
+    ann.program.types("so it is");
+    bob.program.says("ann@example.test: so it is");
+    assert!(mcu.has(&ann));
+    ann.program.types("/end");
+    assert!(ann.program.ends().success);
+    assert!(bob.program.ends().success);
+}

@@ -6,6 +6,7 @@ pub mod factory;
 pub mod faults;
 pub mod faulty_store;
 pub mod fuzz;
+pub mod gate;
 pub mod peer;
 pub mod person;
 pub mod phone;

@@ -34,7 +34,7 @@ use crate::{
     drive::{self, Performed, drive},
     flow_log::FlowLog,
     front_end,
-    mcu_factory_host::control_url,
+    mcu_factory_host::Provisioned,
     refusal,
 };
 
@@ -250,6 +250,22 @@ impl FocusDirectory {
         Answer::Taken
     }
 
+    /// The conference has a place on an MCU, which the front end shall reach.
+    fn mcu_provisioned(
+        &self,
+        conference: &ConferenceUri,
+        media: McuType,
+        control_url: &str,
+        server_uri: Option<String>,
+    ) {
+        if let Some(entry) = self.active().conferences.get_mut(conference) {
+            entry.control_urls.insert(media, control_url.to_owned());
+        }
+        if let Some(server_uri) = server_uri {
+            self.tell_front_end(front_end::Event::McuProvisioned { server_uri });
+        }
+    }
+
     /// One conference's task: load the record, run the Focus, clean up.
     async fn run(self, conference: ConferenceUri, events: mpsc::Sender<Event>, queue: mpsc::Receiver<Event>) {
         let services = self.services.clone();
@@ -456,20 +472,18 @@ impl Shell {
                 }],
             };
             let answer = services.control.post(&services.factory_url, CCCP, request.to_bytes()).await;
-            let control_url = match answer {
-                Ok(body) => control_url(&body),
+            let provisioned = match answer {
+                Ok(body) => Provisioned::read(&body),
                 Err(error) => {
                     debug!(%conference, %error, "the Conferencing Server Factory gave no server");
                     None
                 }
             };
-            if let (Some(url), Some(entry)) =
-                (&control_url, directory.active().conferences.get_mut(&conference))
-            {
-                entry.control_urls.insert(media, url.clone());
-            }
-            let event = match control_url {
-                Some(control_url) => focus::Event::McuReady { media, control_url },
+            let event = match provisioned {
+                Some(Provisioned { control_url, server_uri }) => {
+                    directory.mcu_provisioned(&conference, media, &control_url, server_uri);
+                    focus::Event::McuReady { media, control_url }
+                }
                 None => focus::Event::McuUnavailable { media },
             };
             if let Err(unheard) = events.send(Event::Focus(event)).await {

@@ -217,6 +217,9 @@ impl FrontEnd {
         response: Response,
         out: &mut Vec<Action>,
     ) {
+        if response.status == 481 && self.hold_refused(now, server, &response) {
+            return;
+        }
         let Some(context) = self.forwards.contexts.get_mut(server) else { return };
         let upstream = context.upstream;
         let accepted = (200..300).contains(&response.status)

@@ -34,6 +34,8 @@ struct HeldRequest {
     /// The server that it was sent to; `None` while it waits.
     at: Option<String>,
     times_sent: u32,
+    /// What its sender is told when waiting was in vain.
+    refusal: Option<Response>,
 }
 
 impl Held {
@@ -64,8 +66,14 @@ impl Held {
             return None;
         }
         self.last_number += 1;
-        let held =
-            HeldRequest { mcu, arrival: arrival.clone(), until: now + WAIT_LIMIT, at: None, times_sent: 0 };
+        let held = HeldRequest {
+            mcu,
+            arrival: arrival.clone(),
+            until: now + WAIT_LIMIT,
+            at: None,
+            times_sent: 0,
+            refusal: None,
+        };
         self.numbers.insert(arrival.key.clone(), self.last_number);
         self.requests.insert(self.last_number, held);
         Some(self.last_number)
@@ -101,6 +109,21 @@ impl FrontEnd {
         if let Some(number) = self.held.numbers.get(key).copied() {
             self.send_held(now, number, out);
         }
+    }
+
+    /// A server knows nothing of a dialog. If its link is new it was perhaps started again: then the
+    /// request waits until the conference has a place anew. Says whether it does.
+    pub(super) fn hold_refused(&mut self, now: Time, key: &ServerKey, response: &Response) -> bool {
+        let number = self.held.numbers.get(key).copied();
+        let Some(held) = number.and_then(|number| self.held.requests.get_mut(&number)) else { return false };
+        let is_new = held.at.as_ref().is_some_and(|at| self.links.is_new(now, at));
+        if !is_new || held.times_sent >= SEND_LIMIT {
+            return false;
+        }
+        held.at = None;
+        held.refusal = Some(response.clone());
+        self.forget_forward(key);
+        true
     }
 
     /// `mcu` has moved: what its predecessor has not answered goes to where it is now.
@@ -172,8 +195,11 @@ impl FrontEnd {
     }
 
     fn refuse_held(&mut self, now: Time, number: u64, out: &mut Vec<Action>) {
-        if let Some(arrival) = self.held.requests.get(&number).map(|held| held.arrival.clone()) {
-            self.refuse_for_lack_of_mcu(now, &arrival, out);
+        let Some(held) = self.held.requests.get(&number) else { return };
+        let arrival = held.arrival.clone();
+        match held.refusal.clone() {
+            Some(refusal) => self.respond(now, &arrival.key, refusal, out),
+            None => self.refuse_for_lack_of_mcu(now, &arrival, out),
         }
     }
 

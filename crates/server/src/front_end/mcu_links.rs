@@ -1,6 +1,6 @@
-//! Step 8 between machines: the links to MCUs of other processes. A link is opened when the first
-//! INVITE for its MCU passes, and opened again when it breaks: at once, and then with growing
-//! pauses, until nobody has wanted it for a while.
+//! Step 8: the links to MCUs, in this process and in others. A link is opened when its MCU
+//! takes a conference, and opened again when it breaks: at once, and then with growing pauses, until
+//! nobody has wanted it for a while.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,6 +10,7 @@ use confab_schema::uri::McuUri;
 use confab_sip::{Flow, ServerKey, Uri};
 
 use super::{Action, FrontEnd};
+use crate::inproc::INPROC;
 
 /// Links there may be.
 const LINK_LIMIT: usize = 1000;
@@ -17,6 +18,8 @@ const LINK_LIMIT: usize = 1000;
 const WAITING_LIMIT: usize = 10_000;
 /// The longest pause between two attempts.
 const PAUSE_LIMIT: Duration = Duration::from_secs(30);
+/// For so long after a link was opened its server may not have its conferences yet.
+const NEW_LINK: Duration = Duration::from_secs(5);
 /// A link that cannot be opened is given up when nobody has wanted it for this long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -38,7 +41,10 @@ pub(super) struct Link {
 
 enum State {
     Opening,
-    Open(Flow),
+    Open {
+        flow: Flow,
+        since: Time,
+    },
     /// The next attempt is at this time.
     Resting(Time),
 }
@@ -48,11 +54,17 @@ impl McuLinks {
         self.links.values().filter_map(Link::rests_until).min()
     }
 
-    /// The link to `server_uri`, which is opened now unless that is under way; `None` if it leads to
-    /// no other process or there are too many.
+    /// Whether the link to `server_uri` has just been opened: the server may have been started again.
+    pub(super) fn is_new(&self, now: Time, server_uri: &str) -> bool {
+        let state = self.links.get(server_uri).map(|link| &link.state);
+        matches!(state, Some(State::Open { since, .. }) if now.since(*since) < NEW_LINK)
+    }
+
+    /// The link to `server_uri`, which is opened now unless that is under way; `None` if none can
+    /// lead there or there are too many.
     pub(super) fn want(&mut self, now: Time, server_uri: &str, out: &mut Vec<Action>) -> Option<&mut Link> {
         let known = self.links.contains_key(server_uri);
-        if !known && (!is_remote(server_uri) || self.links.len() >= LINK_LIMIT) {
+        if !known && (!can_be_linked(server_uri) || self.links.len() >= LINK_LIMIT) {
             return None;
         }
         let link = self.links.entry(server_uri.to_owned()).or_insert_with(|| Link {
@@ -73,7 +85,7 @@ impl Link {
     fn rests_until(&self) -> Option<Time> {
         match self.state {
             State::Resting(until) => Some(until),
-            State::Opening | State::Open(_) => None,
+            State::Opening | State::Open { .. } => None,
         }
     }
 
@@ -101,12 +113,17 @@ impl FrontEnd {
         }
     }
 
+    /// An MCU has a conference of ours: it may want to call somebody before anybody comes.
+    pub(super) fn mcu_provisioned(&mut self, now: Time, server_uri: &str, out: &mut Vec<Action>) {
+        if !self.mcus.contains_key(server_uri) {
+            self.links.want(now, server_uri, out);
+        }
+    }
+
     /// Dialogs with `mcu` go on at `server_uri`, to which a link is opened if there is none, and with
     /// them what its predecessor has not answered.
     pub(super) fn mcu_moved(&mut self, now: Time, mcu: McuUri, server_uri: String, out: &mut Vec<Action>) {
-        if !self.mcus.contains_key(&server_uri) {
-            self.links.want(now, &server_uri, out);
-        }
+        self.mcu_provisioned(now, &server_uri, out);
         self.places.set(mcu.clone(), server_uri);
         self.send_held_of(now, &mcu, out);
     }
@@ -115,9 +132,8 @@ impl FrontEnd {
     pub(super) fn linked(&mut self, now: Time, server_uri: String, flow: Flow, out: &mut Vec<Action>) {
         self.trusted.insert(flow, server_uri.clone());
         self.mcus.insert(server_uri.clone(), flow);
-        // The link within the process is not among these: it never breaks.
         let Some(link) = self.links.links.get_mut(&server_uri) else { return };
-        link.state = State::Open(flow);
+        link.state = State::Open { flow, since: now };
         link.failures = 0;
         link.wanted = now;
         for key in std::mem::take(&mut link.waiting) {
@@ -145,7 +161,7 @@ impl FrontEnd {
     /// A connection has ended; if it was a link, it is opened again.
     pub(super) fn link_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
         for (server_uri, link) in &mut self.links.links {
-            if matches!(link.state, State::Open(open) if open == flow) {
+            if matches!(link.state, State::Open { flow: open, .. } if open == flow) {
                 link.wanted = now;
                 link.open_again(server_uri, out);
             }
@@ -162,8 +178,10 @@ impl FrontEnd {
     }
 }
 
-/// Whether an MCU's SIP URI leads to another process.
-fn is_remote(server_uri: &str) -> bool {
-    let uri = server_uri.parse::<Uri>();
-    uri.is_ok_and(|uri| uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tls")))
+/// Whether an MCU's SIP URI leads to where a link can be opened: within this process, or over TLS.
+fn can_be_linked(server_uri: &str) -> bool {
+    server_uri.parse::<Uri>().is_ok_and(|uri| {
+        uri.host.ends_with(INPROC)
+            || uri.param("transport").is_some_and(|name| name.eq_ignore_ascii_case("tls"))
+    })
 }

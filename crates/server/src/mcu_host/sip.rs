@@ -1,6 +1,9 @@
 //! Step 8: SIP on the MCU's side: a link to each front end, many conferences.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_mcu::Event as ConferenceEvent;
@@ -18,6 +21,10 @@ use crate::{
 
 /// Transactions under way at once.
 const TRANSACTION_LIMIT: usize = 200_000;
+/// How long a request waits where no front end is linked: one is opening its link.
+const LINK_WAIT: Duration = Duration::from_secs(5);
+/// Requests that may wait for a link.
+const WAITING_LIMIT: usize = 10_000;
 
 /// What the MCU's SIP side hears.
 #[derive(Debug)]
@@ -99,12 +106,22 @@ impl Traced for SipAction {
     }
 }
 
+/// A request of a conference.
+struct Outgoing {
+    conference: ConferenceUri,
+    /// The conference's number for it.
+    id: u64,
+    request: Request,
+}
+
 /// The transactions of an MCU.
 pub struct McuSip {
     sent_by: String,
     transactions: Transactions,
     /// The links that stand, the newest last.
     links: Vec<Flow>,
+    /// What goes out by the next link, and until when it waits.
+    waiting: VecDeque<(Time, Outgoing)>,
     sent: BTreeMap<ClientKey, (ConferenceUri, u64)>,
     keys: BTreeMap<(ConferenceUri, u64), ClientKey>,
     /// Whose transaction a request is, until it is answered or given up.
@@ -118,6 +135,7 @@ impl McuSip {
             sent_by,
             transactions: Transactions::new(entropy, TRANSACTION_LIMIT),
             links: Vec::new(),
+            waiting: VecDeque::new(),
             sent: BTreeMap::new(),
             keys: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -191,6 +209,41 @@ impl McuSip {
         self.work(now, outputs, out);
     }
 
+    /// Sends a request by this link, or has it wait for one.
+    fn send(
+        &mut self,
+        now: Time,
+        link: Option<Flow>,
+        outgoing: Outgoing,
+        outputs: &mut Vec<TransactionOutput>,
+        out: &mut Vec<SipAction>,
+    ) {
+        let Some(flow) = link else {
+            if self.waiting.len() < WAITING_LIMIT {
+                return self.waiting.push_back((now + LINK_WAIT, outgoing));
+            }
+            return tell(outgoing.conference, ConferenceEvent::SipFailed { id: outgoing.id }, out);
+        };
+        let Outgoing { conference, id, request } = outgoing;
+        let unanswered = request.method == Method::Benotify;
+        let sent_by = self.sent_by.clone();
+        let key = self.transactions.request(now, flow, &sent_by, request, outputs);
+        if !unanswered {
+            self.sent.insert(key.clone(), (conference.clone(), id));
+            self.keys.insert((conference, id), key);
+        }
+    }
+
+    /// Those that wait and are so come to nothing.
+    fn give_up(&mut self, is_one: impl Fn(&(Time, Outgoing)) -> bool, out: &mut Vec<SipAction>) {
+        let (over, others) = std::mem::take(&mut self.waiting).into_iter().partition(is_one);
+        self.waiting = others;
+        let over: VecDeque<(Time, Outgoing)> = over;
+        for (_, Outgoing { conference, id, .. }) in over {
+            tell(conference, ConferenceEvent::SipFailed { id }, out);
+        }
+    }
+
     fn forget(&mut self, key: &ClientKey) -> Option<(ConferenceUri, u64)> {
         let of = self.sent.remove(key)?;
         self.keys.remove(&of);
@@ -226,7 +279,12 @@ impl Machine for McuSip {
     fn handle(&mut self, now: Time, event: SipEvent, out: &mut Vec<SipAction>) {
         let mut outputs = Vec::new();
         match event {
-            SipEvent::Linked { flow } => self.links.push(flow),
+            SipEvent::Linked { flow } => {
+                self.links.push(flow);
+                for (_, outgoing) in std::mem::take(&mut self.waiting) {
+                    self.send(now, Some(flow), outgoing, &mut outputs, out);
+                }
+            }
             SipEvent::Received { flow, message } => {
                 self.transactions.receive(now, flow, message, &mut outputs);
             }
@@ -238,18 +296,11 @@ impl Machine for McuSip {
             SipEvent::Send { conference, id, flow, request } => {
                 // A link that broke has a successor, on which its dialogs go on.
                 let usual = flow.filter(|flow| self.links.contains(flow));
-                let Some(flow) = usual.or_else(|| self.links.last().copied()) else {
-                    return tell(conference, ConferenceEvent::SipFailed { id }, out);
-                };
-                let unanswered = request.method == Method::Benotify;
-                let sent_by = self.sent_by.clone();
-                let key = self.transactions.request(now, flow, &sent_by, request, &mut outputs);
-                if !unanswered {
-                    self.sent.insert(key.clone(), (conference.clone(), id));
-                    self.keys.insert((conference, id), key);
-                }
+                let link = usual.or_else(|| self.links.last().copied());
+                self.send(now, link, Outgoing { conference, id, request }, &mut outputs, out);
             }
             SipEvent::Cancel { conference, id } => {
+                self.give_up(|(_, waits)| waits.id == id && waits.conference == conference, out);
                 if let Some(key) = self.keys.get(&(conference, id)) {
                     self.transactions.cancel(now, key, &mut outputs);
                 }
@@ -259,10 +310,12 @@ impl Machine for McuSip {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.transactions.deadline()
+        let waiting = self.waiting.front().map(|(until, _)| *until);
+        [self.transactions.deadline(), waiting].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<SipAction>) {
+        self.give_up(|(until, _)| *until <= now, out);
         let mut outputs = Vec::new();
         self.transactions.handle_timeout(now, &mut outputs);
         self.work(now, outputs, out);
@@ -306,4 +359,49 @@ impl drive::Shell<McuSip> for McuSipShell {
     }
 
     fn note(&mut self, _now: Time, _note: FlowNote) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_sip::{Transport, Uri};
+
+    use super::*;
+
+    const LINK: Flow = Flow { id: 1, transport: Transport::Tls };
+
+    fn bye(id: u64) -> SipEvent {
+        let request = Request::new(Method::Bye, Uri::sip("bob", "example.test"))
+            .with_header("From", "<sip:chat@example.test>;tag=1")
+            .with_header("To", "<sip:bob@example.test>;tag=2")
+            .with_header("Call-ID", "call")
+            .with_header("CSeq", format!("{id} BYE"));
+        let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F04C68";
+        let conference = ConferenceUri::parse(uri).unwrap();
+        SipEvent::Send { conference, id, flow: None, request }
+    }
+
+    #[test]
+    fn what_is_to_be_sent_waits_for_a_link_but_not_for_ever() {
+        let start = Time::from_unix_secs(100);
+        let mut sip = McuSip::new("192.0.2.20:5073".into(), Entropy::from_seed([1; 32]));
+        let mut out = Vec::new();
+        sip.handle(start, bye(1), &mut out);
+        sip.handle(start, SipEvent::Linked { flow: LINK }, &mut out);
+        assert!(matches!(out.as_slice(), [SipAction::Transmit { flow: LINK, .. }]), "{out:?}");
+
+        out.clear();
+        sip.handle(start, SipEvent::FlowClosed { flow: LINK }, &mut out);
+        out.clear();
+        sip.handle(start, bye(2), &mut out);
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(sip.deadline(), Some(start + LINK_WAIT));
+        sip.handle_timeout(start + LINK_WAIT, &mut out);
+        let failed = |action: &SipAction| match action {
+            SipAction::ToConference { event, .. } => matches!(**event, ConferenceEvent::SipFailed { id: 2 }),
+            SipAction::Transmit { .. } => false,
+        };
+        assert!(out.len() == 1 && failed(&out[0]), "{out:?}");
+        sip.handle(start + LINK_WAIT, SipEvent::Linked { flow: LINK }, &mut out);
+        assert_eq!(out.len(), 1, "what was given up is not sent");
+    }
 }

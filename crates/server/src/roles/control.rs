@@ -122,6 +122,7 @@ mod tests {
                 conferences: 0,
                 participants: 0,
                 vendor: String::new(),
+                instance: None,
             };
             let posted =
                 Posted { path: FACTORY_PATH.into(), content_type: HEALTH.into(), body: health.to_bytes() };

@@ -6,16 +6,18 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use confab_conference::{conference_key::ConferenceKey, policy};
 use confab_machine::{FlowNote, Time};
 use confab_schema::uri::{ConferenceUri, UserUri};
-use confab_sip::Uri;
+use confab_sip::{Flow, Transport, Uri};
 use confab_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::im_mcu::sip_host;
 use crate::{
     drive::{self, Performed, Source},
     focus_factory_host::FocusFactoryHost,
     focus_host::FocusDirectory,
     front_end::{self, FrontEnd, KnownAccount, Unavailable},
+    inproc::{INPROC, InprocNetwork},
     private_ca::PeerRole,
     sip_transport::{Arrivals, Flows, TransportEvent},
     trust::Trust,
@@ -101,6 +103,8 @@ pub(super) struct FrontEndShell {
     pub(super) vault: Arc<Vault>,
     pub(super) focus_factory: FocusFactoryHost,
     pub(super) directory: FocusDirectory,
+    /// Where MCUs of this process are reached.
+    pub(super) network: InprocNetwork,
     /// With what MCUs of other machines are reached, if any may be.
     pub(super) trust: Option<Trust>,
 }
@@ -170,14 +174,15 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
 }
 
 impl FrontEndShell {
-    /// Opens the link to an MCU of another machine. Only who proves to be one is spoken to.
+    /// Opens the link to an MCU. Of those on other machines only who proves to be one is spoken to.
     fn link_mcu(&self, server_uri: String) {
-        let (trust, transport, events) = (self.trust.clone(), self.transport.clone(), self.events.clone());
+        let (network, trust) = (self.network.clone(), self.trust.clone());
+        let (transport, events) = (self.transport.clone(), self.events.clone());
         tokio::spawn(async move {
-            let event = match open_link(trust, &server_uri).await {
-                Ok(stream) => {
+            let event = match open_link(&network, trust, &transport, &server_uri).await {
+                Ok(flow) => {
                     info!(%server_uri, "a conferencing server is linked");
-                    front_end::Event::McuLinked { server_uri, flow: transport.add_link(stream) }
+                    front_end::Event::McuLinked { server_uri, flow }
                 }
                 Err(error) => {
                     warn!(%server_uri, %error, "a conferencing server cannot be reached by SIP");
@@ -190,10 +195,17 @@ impl FrontEndShell {
 }
 
 async fn open_link(
+    network: &InprocNetwork,
     trust: Option<Trust>,
+    transport: &Flows,
     server_uri: &str,
-) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
-    let trust = trust.ok_or_else(|| io::Error::other("there is no [control] table"))?;
+) -> io::Result<Flow> {
     let uri: Uri = server_uri.parse().map_err(|_| io::Error::other("this is no SIP URI"))?;
-    trust.connect(&uri.host, uri.port.unwrap_or(SIPS_PORT), PeerRole::ImMcu).await
+    if uri.host.ends_with(INPROC) {
+        let stream = network.connect(&sip_host(&uri.host)).await?;
+        return Ok(transport.add_stream(stream, Transport::Inproc, None));
+    }
+    let trust = trust.ok_or_else(|| io::Error::other("there is no [control] table"))?;
+    let stream = trust.connect(&uri.host, uri.port.unwrap_or(SIPS_PORT), PeerRole::ImMcu).await?;
+    Ok(transport.add_link(stream))
 }

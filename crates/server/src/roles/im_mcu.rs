@@ -12,14 +12,13 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{EVENT_QUEUE, hand_on, reachable};
+use super::{EVENT_QUEUE, FACTORY_HOST, hand_on, reachable};
 use crate::{
     clock::{self, Clock},
     config::{Config, ImMcuConfig},
     control_link::{self, Answer, ControlClient, FACTORY_PATH, Posted},
     drive::drive,
     flow_log::FlowLog,
-    front_end,
     inproc::InprocNetwork,
     mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
     private_ca::PeerRole,
@@ -27,9 +26,6 @@ use crate::{
     trust::{Accepted, Trust},
 };
 
-/// Its hosts in the in-memory network, for control and for SIP.
-const INPROC_HOST: &str = "immcu.inproc";
-const INPROC_SIP: &str = "immcu.inproc:sip";
 /// Where it takes conferences.
 const CONTROL_PATH: &str = "/LiveServer/IMMCU/";
 
@@ -137,27 +133,27 @@ impl Running {
     }
 }
 
-/// The IM MCU in this process.
-pub(super) fn start_im_mcu(
+/// Starts an IM MCU in this process, reached in `network` as `host`, and reporting to the factory
+/// there.
+pub fn start_im_mcu(
     mcu: Box<dyn Mcu>,
     config: &Config,
     network: &InprocNetwork,
-    control: &ControlClient,
+    host: &str,
     clock: Clock,
     flows: &FlowLog,
-    factory_url: &str,
-) {
+) -> McuHost {
     let place = McuPlace {
-        control_base: format!("http://{INPROC_HOST}"),
+        control_base: format!("http://{host}"),
         control_path: CONTROL_PATH.into(),
-        server_uri: inproc_uri(),
-        factory_url: factory_url.to_owned(),
+        server_uri: format!("sip:{host};transport=tcp"),
+        factory_url: format!("http://{FACTORY_HOST}{FACTORY_PATH}"),
     };
-    let role = Running::start(mcu, config, place, INPROC_HOST.into(), control.clone(), clock, flows.clone());
-    let listener = network.listen(INPROC_HOST);
-    let host = role.host.clone();
-    tokio::spawn(control_link::serve(listener, move |posted| host.clone().posted(posted)));
-    let mut links = network.listen(INPROC_SIP);
+    let control = ControlClient::new(network.clone());
+    let role = Running::start(mcu, config, place, host.into(), control, clock, flows.clone());
+    let (mcu, answering) = (role.host.clone(), role.host.clone());
+    tokio::spawn(control_link::serve(network.listen(host), move |posted| answering.clone().posted(posted)));
+    let mut links = network.listen(&sip_host(host));
     tokio::spawn(async move {
         while let Some(stream) = links.recv().await {
             let flow = role.transport.add_stream(stream, Transport::Inproc, None);
@@ -166,20 +162,10 @@ pub(super) fn start_im_mcu(
             }
         }
     });
+    mcu
 }
 
-/// Connects the front end to the IM MCU of this process.
-pub(super) async fn link_im_mcu(
-    network: &InprocNetwork,
-    transport: &Flows,
-    front_end: &mpsc::Sender<front_end::Event>,
-) -> anyhow::Result<()> {
-    let stream = network.connect(INPROC_SIP).await.context("the IM MCU has just been started")?;
-    let flow = transport.add_stream(stream, Transport::Inproc, None);
-    let linked = front_end::Event::McuLinked { server_uri: inproc_uri(), flow };
-    front_end.send(linked).await.context("the front end has just been started")
-}
-
-fn inproc_uri() -> String {
-    format!("sip:{INPROC_HOST};transport=tcp")
+/// Where an MCU of this process takes SIP in the in-memory network.
+pub(super) fn sip_host(host: &str) -> String {
+    format!("{host}:sip")
 }

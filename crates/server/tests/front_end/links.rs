@@ -240,6 +240,39 @@ fn what_a_lost_server_did_not_answer_goes_to_its_successor() {
 }
 
 #[test]
+fn a_server_that_was_started_again_has_time_to_take_its_dialogs_over() {
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    let mcu = McuUri::parse(CHAT).unwrap();
+    let refuses = |desk: &mut Desk, link: Flow| {
+        let there = desk.request_at(link);
+        desk.receives(link, answer(&there, 481, "mcu"));
+    };
+    // Whose link has stood for long means it.
+    desk.waits(Duration::from_secs(6));
+    session.ann_says(&mut desk);
+    refuses(&mut desk, LINK);
+    assert_eq!(final_status(&mut desk), Some(481));
+
+    desk.hear(Event::FlowClosed { flow: LINK });
+    let too_early = session.ann_says(&mut desk);
+    linked(&mut desk, tls(51));
+    refuses(&mut desk, tls(51));
+    assert_eq!(final_status(&mut desk), None);
+    desk.hear(Event::McuMoved { mcu, server_uri: REMOTE.into() });
+    let again = desk.request_at(tls(51));
+    assert_eq!(again.headers.cseq().unwrap().number, too_early);
+    desk.receives(tls(51), answer(&again, 200, "mcu"));
+    assert_eq!(final_status(&mut desk), Some(200));
+
+    // Nobody takes this one over.
+    session.ann_says(&mut desk);
+    refuses(&mut desk, tls(51));
+    desk.waits(Duration::from_secs(25));
+    assert_eq!(final_status(&mut desk), Some(481));
+}
+
+#[test]
 fn nothing_waits_for_ever() {
     let mut desk = Desk::open();
     let mut session = Session::begin(&mut desk);
@@ -266,9 +299,21 @@ fn a_conference_that_moves_brings_its_link_along() {
 }
 
 #[test]
-fn only_uris_of_other_processes_are_linked() {
+fn an_mcu_that_takes_a_conference_is_linked() {
     let mut desk = Desk::open();
-    for server_uri in ["sip:elsewhere.inproc;transport=tcp", "sip:192.0.2.20:5060", "no URI"] {
+    for expected in [1, 0] {
+        desk.hear(Event::McuProvisioned { server_uri: REMOTE.into() });
+        assert_eq!(links_wanted(&mut desk), expected);
+    }
+    linked(&mut desk, LINK);
+    desk.hear(Event::McuProvisioned { server_uri: REMOTE.into() });
+    assert_eq!(links_wanted(&mut desk), 0);
+}
+
+#[test]
+fn only_where_mcus_can_be_is_linked() {
+    let mut desk = Desk::open();
+    for server_uri in ["sip:elsewhere.example.test;transport=tcp", "sip:192.0.2.20:5060", "no URI"] {
         let (_, key) = invite(&mut desk);
         links_wanted(&mut desk);
         unlinked(&mut desk);

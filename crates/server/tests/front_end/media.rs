@@ -122,6 +122,7 @@ fn an_mcu_that_is_gone_is_told_as_such() {
     let (_, key) = invite(&mut desk);
     desk.hear(Event::FlowClosed { flow: MCU_FLOW });
     let_pass(&mut desk, &key);
+    desk.hear(Event::McuUnlinked { server_uri: MCU.into() });
     assert_eq!(desk.answer_at(tcp(1)).unwrap().status, Reason::McuUnavailable.sip_status());
 }
 
