@@ -1,6 +1,6 @@
 //! A conferencing client with a socket: what `confab call` and the robots of `confab try` are.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::{
     clock::{self, Clock},
     drive::{self, Performed, drive},
     front_end::ANONYMOUS_DOMAIN,
-    sip_transport::{Arrivals, ConnectionLimits, Flows, TransportEvent},
+    sip_transport::{Arrivals, ConnectionLimits, Datagram, Flows, TransportEvent},
 };
 
 /// How long a connection may take to come about.
@@ -88,6 +88,20 @@ impl RunningClient {
         RunningClient::run((user, display_name, password), flows, events, flow, local, clock)
     }
 
+    /// Starts the client of `user` at the address `local`, whose datagrams with the server at `peer`
+    /// somebody in this process carries. It is not registered yet.
+    pub fn on_datagrams(
+        user: UserUri,
+        display_name: String,
+        (carried, carrier): (mpsc::Receiver<Datagram>, mpsc::Sender<Datagram>),
+        (local, peer): (SocketAddr, SocketAddr),
+        clock: Clock,
+    ) -> RunningClient {
+        let (flows, events) = flows();
+        let flow = flows.add_datagrams(carried, carrier, Some(peer)).expect("there is a peer");
+        RunningClient::run((user, display_name, None), flows, events, flow, local, clock)
+    }
+
     fn run(
         (user, display_name, password): (UserUri, String, Option<Secret>),
         flows: Flows,
@@ -139,6 +153,11 @@ impl RunningClient {
         self.observations.recv().await
     }
 
+    /// The next thing the client has observed already; `None` if there is nothing new.
+    pub fn observed(&mut self) -> Option<Observation> {
+        self.observations.try_recv().ok()
+    }
+
     /// Waits for an observation that `wanted` makes something of.
     ///
     /// # Errors
@@ -175,10 +194,7 @@ async fn connect(server: &ServerAddress, flows: &Flows) -> anyhow::Result<(Socke
         let probe = std::net::UdpSocket::bind(any)?;
         probe.connect(server.address)?;
         let local = SocketAddr::new(probe.local_addr()?.ip(), socket.local_addr()?.port());
-        let socket = Arc::new(socket);
-        let flow = flows.add_udp(&socket, server.address);
-        flows.listen_udp_shared(socket);
-        return Ok((local, flow));
+        return Ok((local, flows.add_udp(socket, server.address)));
     }
     let stream = timeout(CONNECT_LIMIT, TcpStream::connect(server.address)).await??;
     // Signalling is small messages that somebody waits for.

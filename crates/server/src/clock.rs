@@ -1,6 +1,9 @@
 //! The one place that reads a clock or the operating system's generator.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use confab_machine::{Entropy, Time};
 use tokio::time::Instant;
@@ -40,8 +43,23 @@ impl Clock {
     }
 }
 
+thread_local! {
+    static REPEATED: RefCell<Option<Entropy>> = const { RefCell::new(None) };
+}
+
+/// From now on every generator that this thread asks for follows from `seed`. Together with tokio's
+/// paused clock on a runtime of one thread, a run can be repeated; nothing it draws is a secret.
+pub fn repeat(seed: u64) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    REPEATED.set(Some(Entropy::from_seed(bytes)));
+}
+
 /// A generator seeded by the operating system.
 pub fn entropy() -> Entropy {
+    if let Some(repeated) = REPEATED.with_borrow_mut(|repeated| repeated.as_mut().map(Entropy::fork)) {
+        return repeated;
+    }
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).expect("the operating system's generator works");
     Entropy::from_seed(seed)

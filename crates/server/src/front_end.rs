@@ -11,6 +11,7 @@ mod mcu_places;
 mod route;
 mod route_token;
 mod serve;
+mod tables;
 mod trusted;
 
 use std::{
@@ -28,6 +29,7 @@ use confab_sip::{
     auth::{DigestAuthority, Ha1s},
 };
 use confab_users::Users;
+use tokio::sync::oneshot;
 
 use crate::{focus_host, refusal};
 pub(crate) use anonymous::ANONYMOUS_DOMAIN;
@@ -39,6 +41,7 @@ use mcu_links::McuLinks;
 use mcu_places::McuPlaces;
 use route_token::RouteTokens;
 use serve::Naming;
+pub use tables::Tables;
 
 /// Transactions under way at once; more are refused with 503.
 const TRANSACTION_LIMIT: usize = 200_000;
@@ -144,6 +147,11 @@ pub enum Event {
         /// Its SIP URI.
         server_uri: String,
     },
+    /// Somebody wants to know how much there is.
+    TablesWanted {
+        /// Who.
+        asker: oneshot::Sender<Tables>,
+    },
 }
 
 /// An account as far as the front end needs it.
@@ -217,6 +225,13 @@ pub enum Action {
     LinkMcu {
         /// Its SIP URI.
         server_uri: String,
+    },
+    /// Tell somebody how much there is.
+    TellTables {
+        /// Whom.
+        asker: oneshot::Sender<Tables>,
+        /// How much.
+        tables: Tables,
     },
 }
 
@@ -568,6 +583,7 @@ impl Machine for FrontEnd {
             Event::ConferenceEnded { conference } => self.conference_ended(now, &conference, out),
             Event::McuLinked { server_uri, flow } => self.linked(now, server_uri, flow, out),
             Event::McuUnlinked { server_uri } => self.unlinked(now, &server_uri, out),
+            Event::TablesWanted { asker } => self.count(asker, out),
         }
     }
 

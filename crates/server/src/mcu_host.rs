@@ -283,7 +283,8 @@ impl McuHost {
         let token = clock::entropy().hex::<16>();
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let (courier, posts) = mpsc::unbounded_channel();
-        tokio::spawn(self.clone().carry(posts, focus_url.clone(), conference.clone(), token.clone()));
+        let carrying = self.clone().carry(posts, focus_url.clone(), conference.clone(), token.clone());
+        let carrying = tokio::spawn(carrying);
         let people = Arc::default();
         let shell = Shell {
             host: self.clone(),
@@ -303,6 +304,8 @@ impl McuHost {
             host.forget(&conference, &own_token);
             if died {
                 error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
+                // What it told before, its successor needs.
+                let _ = carrying.await;
                 host.report_loss(&focus_url).await;
             }
         });

@@ -22,7 +22,10 @@ use confab_sip::{
 };
 use confab_store::Store;
 use confab_users::{Users, UsersSettings};
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     clock::{self, Clock},
@@ -32,7 +35,7 @@ use crate::{
     flow_log::FlowLog,
     focus_factory_host::FocusFactoryHost,
     focus_host::{FocusDirectory, FocusServices, MakeHost},
-    front_end::{self, Addresses, FrontEnd, FrontEndSetup},
+    front_end::{self, Addresses, FrontEnd, FrontEndSetup, Tables},
     inproc::InprocNetwork,
     mcu_factory_host::McuFactoryHost,
     sip_transport::{self, Arrivals, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
@@ -70,6 +73,18 @@ pub struct Server {
     pub certificate: Option<std::path::PathBuf>,
     /// Where conferencing servers of other machines report, if they may.
     pub control: Option<String>,
+    front_end: mpsc::Sender<front_end::Event>,
+}
+
+impl Server {
+    /// How much its tables hold; nothing, if it has ended.
+    pub async fn tables(&self) -> Tables {
+        let (asker, told) = oneshot::channel();
+        let asked = self.front_end.send(front_end::Event::TablesWanted { asker }).await;
+        let told = if asked.is_ok() { told.await.unwrap_or_default() } else { Tables::default() };
+        let (conferences, callbacks) = self.directory.counts();
+        Tables { conferences, callbacks, ..told }
+    }
 }
 
 /// What is started with besides the configuration.
@@ -125,40 +140,29 @@ pub async fn start_with(
     let flows = FlowLog::default();
     let (elsewhere, control) = control_of(config, data, &network).await?;
     let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
-    let policy = policy(config);
-
     let (transport, transport_events) = Flows::new(limits(config), EVENT_QUEUE);
     let (front_end, front_end_events) = mpsc::channel(EVENT_QUEUE);
     let (bound, certificate) = listen(config, data, &transport).await?;
     let addresses = addresses(config, &bound);
-
     let factory_url = format!("http://{FACTORY_HOST}{FACTORY_PATH}");
     let factory = McuFactoryHost::new(control.clone(), clock, flows.clone());
     start_factory(&network, &factory);
-    let directory = FocusDirectory::new(FocusServices {
+    let services = FocusServices {
         store: Arc::clone(&store),
         control: control.clone(),
         factory_url: factory_url.clone(),
         focus_base: control_base.clone().unwrap_or_else(|| format!("http://{FOCUS_HOST}")),
-        policy: policy.clone(),
+        policy: policy(config),
         name: addresses.name.clone(),
         clock,
         flows: flows.clone(),
         front_end: front_end.clone(),
         make_host,
-    });
-    start_focuses(&network, &directory);
-    let focus_factory = FocusFactoryHost {
-        store: Arc::clone(&store),
-        vault: Arc::clone(&vault),
-        directory: directory.clone(),
-        policy: policy.clone(),
-        max_message: config.front_end.max_message,
-        name: addresses.name.clone(),
-        clock,
-        flows: flows.clone(),
     };
-    let machine = front_end_machine(config, &policy, addresses);
+    let directory = FocusDirectory::new(services.clone());
+    start_focuses(&network, &directory);
+    let focus_factory = focus_factory(config, &services, &vault, &directory);
+    let machine = front_end_machine(config, &services.policy, addresses);
     let shell = FrontEndShell {
         transport: transport.clone(),
         events: front_end.clone(),
@@ -182,8 +186,36 @@ pub async fn start_with(
     }
     let content_grace = config.conferences.content_grace();
     start_sweeper(&store, &directory, content_grace, clock);
-    let control = control_base;
-    Ok(Server { bound, transport, flows, directory, store, clock, content_grace, certificate, control })
+    Ok(Server {
+        bound,
+        transport,
+        flows,
+        directory,
+        store,
+        clock,
+        content_grace,
+        certificate,
+        control: control_base,
+        front_end,
+    })
+}
+
+fn focus_factory(
+    config: &Config,
+    services: &FocusServices,
+    vault: &Arc<Vault>,
+    directory: &FocusDirectory,
+) -> FocusFactoryHost {
+    FocusFactoryHost {
+        store: Arc::clone(&services.store),
+        vault: Arc::clone(vault),
+        directory: directory.clone(),
+        policy: services.policy.clone(),
+        max_message: config.front_end.max_message,
+        name: services.name.clone(),
+        clock: services.clock,
+        flows: services.flows.clone(),
+    }
 }
 
 /// Deletes expired records now and then.

@@ -35,6 +35,8 @@ pub use limits::ConnectionLimits;
 use stream::{Manners, Standing};
 pub(crate) use tls::write_private;
 pub use tls::{TlsFiles, acceptor, connector_for};
+pub use udp::Datagram;
+use udp::Socket;
 
 /// Messages that wait to be written to one peer; who lets more pile up is disconnected.
 const WRITE_QUEUE: usize = 1024;
@@ -132,7 +134,7 @@ impl Flows {
     /// Takes datagrams from `socket` until the process ends.
     pub fn listen_udp(&self, socket: UdpSocket) {
         let flows = self.clone();
-        tokio::spawn(async move { udp::receive(flows, Arc::new(socket)).await });
+        tokio::spawn(async move { udp::receive(flows, Arc::new(Socket::System(socket))).await });
     }
 
     /// Makes an open byte stream a flow.
@@ -153,16 +155,27 @@ impl Flows {
         stream::start(self, stream, Transport::Tls, None, None, Manners::Link)
     }
 
-    /// The flow of datagrams from `socket` to `peer`, for one who sends first. Answers are taken
-    /// from the socket by [`Flows::listen_udp`].
-    pub fn add_udp(&self, socket: &Arc<UdpSocket>, peer: SocketAddr) -> Flow {
-        self.udp_flow(socket, peer)
-    }
-
-    /// Takes datagrams from a socket that is also sent from before anything came.
-    pub fn listen_udp_shared(&self, socket: Arc<UdpSocket>) {
+    /// The flow of datagrams from `socket` to `peer`, for one who sends first; takes what comes.
+    pub fn add_udp(&self, socket: UdpSocket, peer: SocketAddr) -> Flow {
+        let socket = Arc::new(Socket::System(socket));
+        let flow = self.udp_flow(&socket, peer);
         let flows = self.clone();
         tokio::spawn(async move { udp::receive(flows, socket).await });
+        flow
+    }
+
+    /// Takes datagrams that somebody in this process carries, and gives him those to carry. If there
+    /// is a `peer` to send to first, the flow to him is returned.
+    pub fn add_datagrams(
+        &self,
+        carried: mpsc::Receiver<Datagram>,
+        carrier: mpsc::Sender<Datagram>,
+        peer: Option<SocketAddr>,
+    ) -> Option<Flow> {
+        let socket = Arc::new(Socket::Inproc(carrier));
+        let flow = peer.map(|peer| self.udp_flow(&socket, peer));
+        tokio::spawn(udp::receive_inproc(self.clone(), socket, carried));
+        flow
     }
 
     /// Sends `message` by `flow`; `false` if the flow is gone. A stream whose queue is full is
@@ -209,7 +222,7 @@ impl Flows {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn udp_flow(&self, socket: &Arc<UdpSocket>, peer: SocketAddr) -> Flow {
+    fn udp_flow(&self, socket: &Arc<Socket>, peer: SocketAddr) -> Flow {
         let id = self.datagrams().flow(socket, peer, || self.next_id());
         Flow { id, transport: Transport::Udp }
     }

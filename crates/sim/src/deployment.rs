@@ -29,7 +29,7 @@ use crate::{peer::Peer, person::Person, phone::Phone};
 /// Everybody's SIP domain.
 pub const DOMAIN: &str = "example.test";
 /// When every simulation begins: 2026-11-21 03:45:29 UTC.
-const START: Time = Time::from_unix_secs(1_795_232_729);
+pub const START: Time = Time::from_unix_secs(1_795_232_729);
 /// Bytes in flight in one direction of a stream.
 const STREAM_BUFFER: usize = 64 * 1024;
 
@@ -66,6 +66,11 @@ impl Deployment {
     /// A Confab that challenges nobody, with other limits for its conferences.
     pub async fn with_conferences(conferences: ConferencesConfig) -> Deployment {
         Deployment::start(&Config { conferences, ..config(vec![]) }, Parts::default()).await
+    }
+
+    /// A Confab that challenges nobody, made of these parts, with other limits for its conferences.
+    pub async fn of_with_conferences(parts: Parts, conferences: ConferencesConfig) -> Deployment {
+        Deployment::start(&Config { conferences, ..config(vec![]) }, parts).await
     }
 
     /// A Confab that challenges nobody, with this database.

@@ -26,29 +26,40 @@ pub struct Faults {
 
 /// So many things are heard until it breaks; never, at zero.
 #[derive(Clone, Debug, Default)]
-struct Fuse(Arc<AtomicU32>);
+struct Fuse {
+    left: Arc<AtomicU32>,
+    burnt: Arc<AtomicU32>,
+}
 
 impl Fuse {
     fn burn(&self) {
-        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        assert!(left != Ok(1), "{WANTED}");
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left == Ok(1) {
+            self.burnt.fetch_add(1, Ordering::Relaxed);
+            panic!("{WANTED}");
+        }
     }
 }
 
 impl Faults {
     /// A Focus breaks at the `nth` thing that any hears from now on; 1 is the next.
     pub fn break_focus(&self, nth: u32) {
-        self.focus.0.store(nth, Ordering::Relaxed);
+        self.focus.left.store(nth, Ordering::Relaxed);
     }
 
     /// A conference of the IM MCU breaks at the `nth` thing that any hears from now on.
     pub fn break_mcu(&self, nth: u32) {
-        self.mcu.0.store(nth, Ordering::Relaxed);
+        self.mcu.left.store(nth, Ordering::Relaxed);
+    }
+
+    /// How often a Focus has broken.
+    pub fn breaks(&self) -> u32 {
+        self.focus.burnt.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is going to break any more.
     pub fn are_over(&self) -> bool {
-        self.focus.0.load(Ordering::Relaxed) == 0 && self.mcu.0.load(Ordering::Relaxed) == 0
+        self.focus.left.load(Ordering::Relaxed) == 0 && self.mcu.left.load(Ordering::Relaxed) == 0
     }
 
     /// The parts of a server that breaks as is asked for here.

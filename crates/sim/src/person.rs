@@ -54,7 +54,7 @@ impl Picture {
         on_chat.map(|person| person.user.user()).collect()
     }
 
-    fn apply(&mut self, version: u32, changes: &[RosterChange]) {
+    pub(crate) fn apply(&mut self, version: u32, changes: &[RosterChange]) {
         self.version = version;
         for change in changes {
             match change {
@@ -150,7 +150,12 @@ impl Person {
 
     /// Schedules a conference with chat that everybody who signed on may join.
     pub async fn schedules(&mut self, subject: &str, invitees: Vec<(UserUri, Role)>) -> ConferenceUri {
-        self.wants(Command::Create(new_conference(subject, invitees))).await;
+        self.schedules_this(new_conference(subject, invitees)).await
+    }
+
+    /// Schedules a conference.
+    pub async fn schedules_this(&mut self, conference: NewConference) -> ConferenceUri {
+        self.wants(Command::Create(conference)).await;
         self.sees("the new conference", |seen| match seen {
             Observation::Created { conference } => Some(conference.clone()),
             _ => None,

@@ -178,6 +178,11 @@ impl Transactions {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.servers.len() + self.clients.len()
+    }
+
     /// The same layer with other timers, for networks slower or faster than the RFC's.
     pub fn with_timers(mut self, timers: Timers) -> Transactions {
         self.timers = timers;

@@ -14,6 +14,8 @@ use crate::{
     vocabulary::Ending,
 };
 
+/// How long after a refresh that the server could not take the next one is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The shortest interval a server may ask for, in seconds (RFC 4028 §4).
 const MIN_SESSION_EXPIRES: u64 = 90;
 
@@ -50,7 +52,8 @@ impl Session {
         cx.send(update, purpose);
     }
 
-    /// The answer to the UPDATE. A server that does not know it is not bothered again.
+    /// The answer to the UPDATE. A server that does not know it is not bothered again, one that
+    /// cannot now is.
     pub(super) fn refreshed(&mut self, cx: &mut Context<'_>, answer: Answer) {
         match answer {
             Ok(response) => {
@@ -60,6 +63,9 @@ impl Session {
             Err(refusal) if matches!(refusal.status, 408 | 481) => {
                 self.dialog = None;
                 self.end(cx, Ending::Lost);
+            }
+            Err(refusal) if refusal.status / 100 == 5 && refusal.status != 501 => {
+                self.timer.refresh_at = Some(cx.now + RETRY_AFTER);
             }
             Err(_) => {}
         }

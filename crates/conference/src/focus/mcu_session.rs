@@ -419,6 +419,9 @@ impl Focus {
             }
             self.mcus.handovers.keep(media, &uri, &mut legs);
             let present = !legs.is_empty();
+            if present && self.roster.has_legs(&uri, media, &legs) {
+                continue;
+            }
             if self.roster.set_legs(&uri, media, legs) {
                 self.changed(now, &uri);
                 self.end_medium_joins(now, &uri, media, out);

@@ -208,6 +208,12 @@ impl Roster {
         }
     }
 
+    /// Whether somebody who is in has just these endpoints on one conferencing server.
+    pub(super) fn has_legs(&self, user: &UserUri, media: McuType, legs: &[Endpoint]) -> bool {
+        let person = self.people.get(user);
+        person.is_some_and(|person| person.legs.get(&media).map_or(&[][..], Vec::as_slice) == legs)
+    }
+
     /// Replaces somebody's endpoints on one conferencing server; `false` if he is not in.
     pub(super) fn set_legs(&mut self, user: &UserUri, media: McuType, legs: Vec<Endpoint>) -> bool {
         let Some(person) = self.people.get_mut(user) else { return false };

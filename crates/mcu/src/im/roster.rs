@@ -248,7 +248,8 @@ impl Leg {
             endpoint.disconnection_method = Some(method);
         }
         endpoint.media = vec![Media::new("1", super::MEDIA.as_str())];
-        endpoint.handover = self.session().filter(|session| session.is_connected()).map(handover::write);
+        // Even before the ACK: his client has a session, whether or not we live to hear of it.
+        endpoint.handover = self.session().map(handover::write);
         endpoint
     }
 }

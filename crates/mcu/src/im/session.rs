@@ -145,6 +145,8 @@ impl ImConference {
                 self.forget_expectation(leg);
                 self.roster.begin_session(leg, session);
                 self.await_refresh(leg);
+                // For who succeeds us; nobody else sees a difference yet.
+                self.changes.people.insert(user);
                 Ok(response)
             }
             (None, Ok((session, response))) => {

@@ -181,6 +181,12 @@ impl FocusDirectory {
         self.active().conferences.get(conference)?.expected_end
     }
 
+    /// How many conferences are active, and how many places there are for their MCUs to post to.
+    pub fn counts(&self) -> (usize, usize) {
+        let active = self.active();
+        (active.conferences.len(), active.callbacks.len())
+    }
+
     /// Whether `conference` is active.
     pub fn is_active(&self, conference: &ConferenceUri) -> bool {
         self.active().conferences.contains_key(conference)

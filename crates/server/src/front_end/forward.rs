@@ -36,6 +36,12 @@ pub(super) struct Forwards {
     upstreams: BTreeMap<(Text, u32), (Time, Flow)>,
 }
 
+impl Forwards {
+    pub(super) fn count(&self) -> usize {
+        self.contexts.len()
+    }
+}
+
 struct Context {
     forward: Forward,
     upstream: Flow,

@@ -39,6 +39,11 @@ struct HeldRequest {
 }
 
 impl Held {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.requests.len()
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.requests.first_key_value().map(|(_, held)| held.until)
     }

@@ -25,6 +25,11 @@ impl McuPlaces {
         self.places.get(mcu).map(|place| &place.server_uri)
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.places.len()
+    }
+
     /// From now on `mcu` is at `server_uri`.
     pub(super) fn set(&mut self, mcu: McuUri, server_uri: String) {
         let place = self.places.entry(mcu).or_default();

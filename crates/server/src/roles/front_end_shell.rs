@@ -166,6 +166,8 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
             }
             front_end::Action::ToFocus { conference, event } => self.directory.deliver(&conference, *event),
             front_end::Action::LinkMcu { server_uri } => self.link_mcu(server_uri),
+            // Who asked may not wait any more.
+            front_end::Action::TellTables { asker, tables } => drop(asker.send(tables)),
         }
         Performed::Done
     }

@@ -107,6 +107,7 @@ impl Reading<'_> {
                 None => Ok(read.await),
                 Some(until) if believed => timeout_at(until, read).await,
                 Some(until) => tokio::select! {
+                    biased;
                     read = timeout_at(until, read) => read,
                     () = self.standing.evicted() => {
                         debug!(flow = self.flow.id, "a stranger's connection made room for another");

@@ -159,6 +159,7 @@ where
         let abort = writing.abort_handle();
         let reading = Reading { flows: &flows, flow, peer, manners, standing: &standing };
         tokio::select! {
+            biased;
             () = reading.run(reader, &mut turns) => {
                 // Let what was queued, such as a last refusal, go out.
                 flows.close(flow);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::mpsc};
 use tracing::{debug, warn};
 
 use super::{Flows, Turns};
@@ -21,10 +21,21 @@ const PEER_LIMIT: usize = 100_000;
 /// addresses takes no memory.
 const IPV4_MARK: u64 = 1 << 63;
 
+/// A datagram, and the peer it goes to or comes from.
+pub type Datagram = (SocketAddr, Bytes);
+
+/// What datagrams are sent by.
+pub(super) enum Socket {
+    /// A socket of the operating system.
+    System(UdpSocket),
+    /// Somebody in this process, who carries them or loses them.
+    Inproc(mpsc::Sender<Datagram>),
+}
+
 /// The sockets, and the peers that an ID cannot hold.
 #[derive(Default)]
 pub(super) struct Peers {
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<Socket>>,
     by_id: BTreeMap<u64, (usize, SocketAddr)>,
     ids: BTreeMap<(usize, SocketAddr), u64>,
 }
@@ -33,7 +44,7 @@ impl Peers {
     /// The ID of the flow between `socket` and `peer`.
     pub(super) fn flow(
         &mut self,
-        socket: &Arc<UdpSocket>,
+        socket: &Arc<Socket>,
         peer: SocketAddr,
         next_id: impl FnOnce() -> u64,
     ) -> u64 {
@@ -63,13 +74,19 @@ impl Peers {
     /// Sends at once or not at all: a datagram may be lost.
     pub(super) fn send(&self, id: u64, bytes: &Bytes) -> bool {
         let Some((socket, peer)) = self.peer(id) else { return false };
-        if let Err(error) = socket.try_send_to(bytes, peer) {
-            debug!(%peer, %error, "a datagram was not sent");
+        match &**socket {
+            Socket::System(socket) => {
+                if let Err(error) = socket.try_send_to(bytes, peer) {
+                    debug!(%peer, %error, "a datagram was not sent");
+                }
+            }
+            // Who does not keep up loses some.
+            Socket::Inproc(carrier) => drop(carrier.try_send((peer, bytes.clone()))),
         }
         true
     }
 
-    fn peer(&self, id: u64) -> Option<(&Arc<UdpSocket>, SocketAddr)> {
+    fn peer(&self, id: u64) -> Option<(&Arc<Socket>, SocketAddr)> {
         if id & IPV4_MARK == 0 {
             let (index, peer) = self.by_id.get(&id)?;
             return Some((self.sockets.get(*index)?, *peer));
@@ -82,19 +99,15 @@ impl Peers {
 }
 
 /// Takes datagrams for ever.
-pub(super) async fn receive(flows: Flows, socket: Arc<UdpSocket>) {
+pub(super) async fn receive(flows: Flows, socket: Arc<Socket>) {
+    let Socket::System(system) = &*socket else { return };
     let mut buffer = vec![0; DATAGRAM_LIMIT];
     let mut turns = Turns::of_datagrams();
     loop {
-        match socket.recv_from(&mut buffer).await {
+        match system.recv_from(&mut buffer).await {
             Ok((count, peer)) => {
-                // Some phones keep their NAT binding alive with a lone line end or NUL.
-                if count <= 4 {
-                    continue;
-                }
-                let flow = flows.udp_flow(&socket, peer);
-                let bytes = Bytes::copy_from_slice(&buffer[..count]);
-                if !flows.deliver(flow, Some(peer), bytes, &mut turns, false).await {
+                let came = Bytes::copy_from_slice(&buffer[..count]);
+                if !received(&flows, &socket, (peer, came), &mut turns).await {
                     return;
                 }
             }
@@ -108,13 +121,33 @@ pub(super) async fn receive(flows: Flows, socket: Arc<UdpSocket>) {
     }
 }
 
+/// Takes datagrams that somebody in this process carries, until he stops.
+pub(super) async fn receive_inproc(flows: Flows, socket: Arc<Socket>, mut carried: mpsc::Receiver<Datagram>) {
+    let mut turns = Turns::of_datagrams();
+    while let Some(datagram) = carried.recv().await {
+        if !received(&flows, &socket, datagram, &mut turns).await {
+            return;
+        }
+    }
+}
+
+/// A datagram came; `false` when the role has ended.
+async fn received(flows: &Flows, socket: &Arc<Socket>, (peer, bytes): Datagram, turns: &mut Turns) -> bool {
+    // Some phones keep their NAT binding alive with a lone line end or NUL.
+    if bytes.len() <= 4 {
+        return true;
+    }
+    let flow = flows.udp_flow(socket, peer);
+    flows.deliver(flow, Some(peer), bytes, turns, false).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn an_ipv4_peer_is_its_id() {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let socket = Arc::new(Socket::System(UdpSocket::bind("127.0.0.1:0").await.unwrap()));
         let mut peers = Peers::default();
         let peer: SocketAddr = "192.0.2.7:5062".parse().unwrap();
         let id = peers.flow(&socket, peer, || unreachable!("no number is drawn"));

@@ -236,7 +236,9 @@ impl Subscription {
         self.granted = headers.expires().unwrap_or(self.longest).min(self.longest);
         self.expires_at = now + Duration::from_secs(self.granted.into());
         // A refresh need not repeat what was agreed on; only the piggyback is for this one answer.
-        self.benotify |= headers.has_token("Supported", "ms-benotify");
+        // Deviation: over datagrams everything is NOTIFY: a BENOTIFY that is lost is never sent again.
+        let datagrams = headers.top_via().is_ok_and(|via| via.transport.eq_ignore_ascii_case("UDP"));
+        self.benotify = !datagrams && (self.benotify || headers.has_token("Supported", "ms-benotify"));
         self.autoextend |= headers.has_token("Supported", "com.microsoft.autoextend");
         self.piggyback = headers.has_token("Supported", "ms-piggyback-first-notify");
         let accept = headers.list("Accept");
@@ -402,6 +404,18 @@ mod tests {
         check("ms-benotify", "BENOTIFY", "BENOTIFY");
         check("ms-piggyback-first-notify", "in the answer", "NOTIFY");
         check("com.microsoft.autoextend", "NOTIFY", "NOTIFY");
+    }
+
+    #[test]
+    fn over_datagrams_every_notification_is_answered() {
+        for (transport, method) in [("UDP", Method::Notify), ("TCP", Method::Benotify)] {
+            let lines = "Event: presence\r\nSupported: ms-benotify\r\n";
+            let mut request = request("SUBSCRIBE", 1, "", lines);
+            request.headers.set("Via", format!("SIP/2.0/{transport} 192.0.2.1;branch=z9hG4bKa"));
+            let contact = "<sip:fe.test>".parse().unwrap();
+            let mut subscription = Subscription::from_request(START, &request, "far", contact, 60).unwrap();
+            assert_eq!(subscription.notify(START, DOCUMENT, Bytes::new()).method, method);
+        }
     }
 
     #[test]
