@@ -373,6 +373,8 @@ impl fmt::Debug for FrontEnd {
             .field("waiting", &self.waiting.len())
             .field("naming", &self.naming.len())
             .field("mcu_invites", &self.mcu_invites.len())
+            .field("identities", &self.identities.len())
+            .field("conferences", &self.conferences.len())
             .finish_non_exhaustive()
     }
 }
@@ -526,6 +528,9 @@ impl FrontEnd {
 
     fn flow_closed(&mut self, now: Time, flow: Flow, out: &mut Vec<Action>) {
         self.identities.remove(&flow);
+        // What is looked up for them comes too late: nobody would forget it again.
+        self.waiting.retain(|_, waiting| !waiting.came_by(flow));
+        self.naming.retain(|_, naming| !naming.came_by(flow));
         if let Some(anonymous) = &mut self.anonymous {
             anonymous.flow_closed(flow);
         }

@@ -6,7 +6,7 @@ use confab_conference::policy::Identity;
 use confab_machine::Time;
 use confab_schema::uri::UserUri;
 use confab_sip::{
-    Method, Request, Response, ServerKey,
+    Flow, Method, Request, Response, ServerKey,
     auth::{self, Asker, Verdict},
 };
 
@@ -22,6 +22,12 @@ const IDENTITIES_PER_FLOW: usize = 100;
 pub(super) struct Waiting {
     arrival: Arrival,
     user: UserUri,
+}
+
+impl Waiting {
+    pub(super) fn came_by(&self, flow: Flow) -> bool {
+        self.arrival.flow == flow
+    }
 }
 
 impl FrontEnd {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use confab_machine::Time;
 use confab_schema::uri::{OpaqueTarget, UserUri};
-use confab_sip::{Method, Request, ServerKey};
+use confab_sip::{Flow, Method, Request, ServerKey};
 use confab_users::{Users, UsersAction};
 
 use super::{Action, Arrival, FrontEnd, Sent, Unavailable};
@@ -17,6 +17,12 @@ const WAITING_LIMIT: usize = 10_000;
 pub(super) struct Naming {
     arrival: Arrival,
     sender: Sender,
+}
+
+impl Naming {
+    pub(super) fn came_by(&self, flow: Flow) -> bool {
+        self.arrival.flow == flow
+    }
 }
 
 impl FrontEnd {

@@ -19,6 +19,22 @@ fn not_everybody_waits_for_the_database_at_once() {
 }
 
 #[test]
+fn who_hangs_up_before_his_account_is_found_leaves_nothing() {
+    for (method, uri) in
+        [("INVITE", CONFERENCE), ("SUBSCRIBE", CONFERENCE), ("MESSAGE", "sip:bob@example.test")]
+    {
+        let mut desk = Desk::open();
+        let before = format!("{:?}", desk.machine);
+        desk.database = Database::IsSilent;
+        desk.asks(tcp(1), method, uri, "ann@example.test");
+        desk.hear(Event::FlowClosed { flow: tcp(1) });
+        desk.hear(Event::Account { lookup: 1, account: Ok(None) });
+        assert!(desk.is_quiet(), "{method}");
+        assert_eq!(format!("{:?}", desk.machine), before, "{method}");
+    }
+}
+
+#[test]
 fn a_connection_proves_to_be_so_many_people() {
     let mut desk = Desk::open();
     for n in 0..110 {
