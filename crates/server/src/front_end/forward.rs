@@ -2,7 +2,7 @@
 //! along the dialog it belongs to; the responses come back through one context per request.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     time::Duration,
 };
@@ -33,7 +33,9 @@ pub(super) struct Forwards {
     contexts: BTreeMap<ServerKey, Context>,
     deadlines: BTreeSet<(Time, ServerKey)>,
     /// Where the 2xx of an INVITE went, by Call-ID and CSeq.
-    upstreams: BTreeMap<(Text, u32), (Time, Flow)>,
+    upstreams: BTreeMap<(Text, u32), Flow>,
+    /// The same in the order they came, to be forgotten.
+    upstreams_since: VecDeque<(Time, (Text, u32))>,
 }
 
 impl Forwards {
@@ -52,7 +54,7 @@ struct Context {
 /// How many there are.
 impl fmt::Debug for Forwards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Forwards { contexts, deadlines, upstreams } = self;
+        let Forwards { contexts, deadlines, upstreams, .. } = self;
         write!(f, "{} with {} deadlines, {} upstreams", contexts.len(), deadlines.len(), upstreams.len())
     }
 }
@@ -91,9 +93,15 @@ impl Forwards {
     }
 
     fn remember_upstream(&mut self, now: Time, response: &Response, flow: Flow) {
-        self.upstreams.retain(|_, (since, _)| now.since(*since) < REPEAT_WINDOW);
+        while self.upstreams_since.front().is_some_and(|(since, _)| now.since(*since) >= REPEAT_WINDOW)
+            && let Some((_, old)) = self.upstreams_since.pop_front()
+        {
+            self.upstreams.remove(&old);
+        }
         if let (Ok(call_id), Ok(cseq)) = (response.headers.call_id(), response.headers.cseq()) {
-            self.upstreams.insert((call_id.detached(), cseq.number), (now, flow));
+            let key = (call_id.detached(), cseq.number);
+            self.upstreams.insert(key.clone(), flow);
+            self.upstreams_since.push_back((now, key));
         }
     }
 }
@@ -314,10 +322,36 @@ impl FrontEnd {
     pub(super) fn stray(&mut self, mut response: Response, out: &mut Vec<Action>) {
         let Ok(cseq) = response.headers.cseq() else { return };
         let Ok(call_id) = response.headers.call_id() else { return };
-        let upstream = self.forwards.upstreams.get(&(call_id.clone(), cseq.number)).map(|(_, flow)| *flow);
+        let upstream = self.forwards.upstreams.get(&(call_id.clone(), cseq.number)).copied();
         if let Some(flow) = upstream.filter(|_| cseq.method == Method::Invite) {
             response.headers.remove_first("Via");
             out.push(Action::Transmit { flow, message: Message::Response(response) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answered_invites_are_forgotten_one_by_one() {
+        let mut forwards = Forwards::default();
+        let flow = Flow { id: 1, transport: Transport::Tcp };
+        let response = |number: u64| {
+            let invite = Request::new(Method::Invite, Uri::sip("bob", "example.test"))
+                .with_header("Call-ID", format!("call{number}"))
+                .with_header("CSeq", "1 INVITE");
+            Response::to(&invite, 200)
+        };
+        // As many each second as one front end can answer; to look at all of them for each takes hours.
+        const EACH_SECOND: u64 = 2000;
+        for number in 0..60 * EACH_SECOND {
+            let now = Time::from_unix_secs(1000 + number / EACH_SECOND);
+            forwards.remember_upstream(now, &response(number), flow);
+        }
+        let kept = usize::try_from(REPEAT_WINDOW.as_secs() * EACH_SECOND).unwrap();
+        assert_eq!((forwards.upstreams.len(), forwards.upstreams_since.len()), (kept, kept));
+        assert!(forwards.upstreams.contains_key(&("call119999".into(), 1)));
     }
 }
