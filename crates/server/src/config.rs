@@ -16,6 +16,8 @@ pub use machines::{ControlConfig, ImMcuConfig};
 
 /// No conference is scheduled further ahead, so none is by default.
 const LONGEST_LIFETIME_DAYS: u64 = 10 * 365;
+/// A supervisor would start the server again by then.
+const LONGEST_DATABASE_WAIT_S: u64 = 3600;
 
 /// How people prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -61,6 +63,8 @@ pub struct Config {
     /// A file whose first line is the URL of a PostgreSQL database, for accounts and conference
     /// records; only its owner and group may read it. Empty: SQLite in the data directory.
     pub database_url_file: PathBuf,
+    /// How many seconds `confab serve` waits at its start for a PostgreSQL that is not up yet.
+    pub database_wait_seconds: u64,
     /// The SIP front end.
     pub front_end: FrontEndConfig,
     /// What conferences may do.
@@ -126,6 +130,7 @@ impl Default for Config {
             digest_algorithms: vec![DigestAlgorithm::Md5],
             data: "/var/lib/confab".into(),
             database_url_file: PathBuf::new(),
+            database_wait_seconds: 60,
             front_end: FrontEndConfig::default(),
             conferences: ConferencesConfig::default(),
             control: None,
@@ -287,6 +292,11 @@ impl Config {
             !self.digest_algorithms.is_empty(),
             "digest_algorithms is empty, so nobody could sign in; use [\"md5\"] or [\"sha-256\", \"md5\"]"
         );
+        ensure!(
+            self.database_wait_seconds <= LONGEST_DATABASE_WAIT_S,
+            "database_wait_seconds = {} is out of range; it must be 0 to {LONGEST_DATABASE_WAIT_S}",
+            self.database_wait_seconds
+        );
         self.conferences.check()?;
         if let Some(im_mcu) = &self.im_mcu {
             ensure!(
@@ -429,6 +439,7 @@ mod tests {
             ("[conferences]\nmax_participants = 0", "max_participants"),
             ("[conferences]\nlarge_meeting = 1", "large_meeting"),
             ("database_url_file = \"/nowhere/url\"", "/nowhere/url"),
+            ("database_wait_seconds = 3601", "0 to 3600"),
             ("database_url_file = \"/dev/null\"", "/dev/null"),
             (
                 "auth = []\ndatabase_url_file = \"url\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]",

@@ -6,10 +6,13 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use confab_store::{PostgresAddress, PostgresClaim, PostgresStore, SqliteStore, Store};
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::{
     config::{AuthScheme, Config},
@@ -20,6 +23,8 @@ use crate::{
 const DEMO_MARK: &str = "demo";
 const LOCK: &str = "lock";
 const DATABASE: &str = "confab.sqlite";
+/// How long a server waits between two looks for its database.
+const DATABASE_PAUSE: Duration = Duration::from_millis(500);
 
 /// An open data directory.
 pub struct Data {
@@ -76,13 +81,32 @@ impl Data {
     }
 
     /// The right to serve the conferencing database, if others could serve it too. In here nobody can.
+    /// A server may start before its database does: it is waited for, but not for ever.
     ///
     /// # Errors
-    /// If another server has it, or the database is out of reach.
+    /// If another server has it, or the database is still out of reach when the configured time is
+    /// over.
     pub async fn claim(&self, config: &Config) -> anyhow::Result<Option<PostgresClaim>> {
-        match database(config)? {
-            Some(address) => Ok(Some(PostgresClaim::take(&address).await?)),
-            None => Ok(None),
+        let Some(address) = database(config)? else { return Ok(None) };
+        let patience = Duration::from_secs(config.database_wait_seconds);
+        let mut last = match PostgresClaim::take(&address).await {
+            Ok(claim) => return Ok(Some(claim)),
+            Err(error) if error.may_pass() && !patience.is_zero() => error,
+            Err(error) => return Err(error.into()),
+        };
+        warn!("{last}; it is waited for, {} s at most", patience.as_secs());
+        let waiting = async {
+            loop {
+                tokio::time::sleep(DATABASE_PAUSE).await;
+                match PostgresClaim::take(&address).await {
+                    Err(error) if error.may_pass() => last = error,
+                    taken => return taken,
+                }
+            }
+        };
+        match timeout(patience, waiting).await {
+            Ok(taken) => Ok(Some(taken?)),
+            Err(_) => Err(last).with_context(|| format!("waited {} s in vain", patience.as_secs())),
         }
     }
 

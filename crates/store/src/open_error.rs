@@ -44,15 +44,29 @@ pub enum OpenError {
         database: String,
         /// What the database or the operating system says.
         reason: String,
+        /// Whether it may only be starting yet.
+        passing: bool,
     },
+}
+
+impl OpenError {
+    /// Whether the same may succeed in a while, with nothing done but the database started.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, OpenError::Unavailable { passing: true, .. })
+    }
 }
 
 /// An [`OpenError`] that does not know its database yet.
 #[derive(Debug)]
 pub(crate) enum SchemaError {
-    Newer { found: i64, known: usize },
+    Newer {
+        found: i64,
+        known: usize,
+    },
     Foreign,
     Unavailable(String),
+    /// It may only be starting yet.
+    Away(String),
 }
 
 impl SchemaError {
@@ -64,7 +78,8 @@ impl SchemaError {
                 OpenError::Newer { database, found, known: i64::try_from(known).expect("there are few") }
             }
             SchemaError::Foreign => OpenError::Foreign { database, remedy },
-            SchemaError::Unavailable(reason) => OpenError::Unavailable { database, reason },
+            SchemaError::Unavailable(reason) => OpenError::Unavailable { database, reason, passing: false },
+            SchemaError::Away(reason) => OpenError::Unavailable { database, reason, passing: true },
         }
     }
 }

@@ -118,11 +118,25 @@ async fn prepare(address: &PostgresAddress) -> Result<(), SchemaError> {
 async fn connect(address: &PostgresAddress, options: PgConnectOptions) -> Result<PgConnection, SchemaError> {
     address.check_files().await.map_err(SchemaError::Unavailable)?;
     let connecting = timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options));
-    connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)
+    let connection = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+    connection.map_err(
+        |error| if is_starting(&error) { SchemaError::Away(sentence(&error)) } else { failed(error) },
+    )
 }
 
 fn failed(error: sqlx::Error) -> SchemaError {
     SchemaError::Unavailable(sentence(&error))
+}
+
+/// Whether a server that gave no connection may only be starting yet.
+fn is_starting(error: &sqlx::Error) -> bool {
+    /// SQLSTATE `cannot_connect_now`.
+    const CANNOT_CONNECT_NOW: &str = "57P03";
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == CANNOT_CONNECT_NOW),
+        _ => false,
+    }
 }
 
 /// A connection for one statement. Unless it is given back it is hung up: when nobody waits for the

@@ -153,6 +153,8 @@ fn a_database_that_is_away_at_the_start_is_named() {
     let place = place(&cluster);
     place.confab(&["check"], "").fine();
     cluster.stop();
+    let configuration = fs::read_to_string(place.file("confab.toml")).unwrap();
+    place.write("confab.toml", &format!("database_wait_seconds = 0\n{configuration}"));
     let refused = place.confab(&["serve"], "").refused();
     assert!(refused.contains("meetings of the PostgreSQL server at"), "{refused}");
     assert!(refused.contains("cannot be opened"), "{refused}");
@@ -170,4 +172,27 @@ fn a_second_server_on_the_same_database_is_refused() {
     second.confab(&["user", "list"], "").fine();
     drop(server);
     second.serve();
+}
+
+#[test]
+fn a_server_that_starts_before_its_database_waits_for_it() {
+    let Some(mut cluster) = Cluster::of("a_server_that_starts_before_its_database_waits_for_it") else {
+        return;
+    };
+    let place = place(&cluster);
+    place.add("ann", PASSWORD);
+    cluster.stop();
+    let mut server = place.begins_to_serve("info");
+    server.warns("it is waited for, 60 s at most");
+    assert!(server.err.contains("meetings of the PostgreSQL server at"), "{}", server.err);
+    cluster.start();
+    server.says("ready");
+    server.is_told_to_stop();
+    assert!(server.ends().success);
+
+    // A mistake is no reason to wait.
+    let url = cluster.url("nowhere");
+    place.write("url", &format!("{url}\n"));
+    let refused = place.confab(&["serve"], "").refused();
+    assert!(refused.contains("does not exist") && !refused.contains("waited"), "{refused}");
 }

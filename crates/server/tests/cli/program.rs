@@ -93,6 +93,13 @@ impl Program {
         self.hears(text, |line| line.contains(text).then_some(()));
     }
 
+    /// Waits for a line of standard error that contains `text`.
+    pub fn warns(&mut self, text: &str) {
+        while !self.err.contains(text) {
+            assert!(self.next().is_some(), "no {text} in:\n{}\n{}", self.out, self.err);
+        }
+    }
+
     /// Types a line.
     pub fn types(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is open");
@@ -213,9 +220,14 @@ impl Place {
     }
 
     pub fn serve_logging(&self, log: &str) -> Server {
-        let mut program = Program::start(&self.words(&["serve"]), &[("CONFAB_LOG", log)]);
+        let mut program = self.begins_to_serve(log);
         program.says("ready");
         Server { program }
+    }
+
+    /// Starts a server here that may never be ready.
+    pub fn begins_to_serve(&self, log: &str) -> Program {
+        Program::start(&self.words(&["serve"]), &[("CONFAB_LOG", log)])
     }
 
     fn words<'a>(&self, words: &[&'a str]) -> Vec<&'a str> {
