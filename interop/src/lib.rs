@@ -9,6 +9,7 @@
 pub mod attack;
 pub mod baresip;
 pub mod dns;
+pub mod guest;
 pub mod mcu;
 pub mod meeting;
 pub mod namespace;

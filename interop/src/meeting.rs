@@ -107,9 +107,29 @@ impl Meeting {
     /// alice makes bob a presenter.
     pub fn promote_bob(&mut self) {
         let bob = self.bob.client.uri();
-        self.alice.client.command(&["chat-leader", &self.alice.chat, &bob]);
+        self.promote(&bob);
+    }
+
+    /// alice makes somebody a presenter.
+    pub fn promote(&mut self, who: &str) {
+        self.alice.client.command(&["chat-leader", &self.alice.chat, who]);
         for member in [&mut self.alice, &mut self.bob] {
-            member.client.wait("chat-user-flags", |event| event["who"] == bob && event["leader"] == true);
+            member.client.wait("chat-user-flags", |event| event["who"] == who && event["leader"] == true);
+        }
+    }
+
+    /// Somebody has come who is at another program.
+    pub fn sees_come(&mut self, who: &str) {
+        for member in [&mut self.alice, &mut self.bob] {
+            member.sees("chat-user-joined", who);
+        }
+    }
+
+    /// alice removes somebody who is at another program.
+    pub fn eject(&mut self, who: &str) {
+        self.alice.client.command(&["chat-eject", &self.alice.chat, who]);
+        for member in [&mut self.alice, &mut self.bob] {
+            member.sees("chat-user-left", who);
         }
     }
 

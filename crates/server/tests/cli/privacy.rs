@@ -77,6 +77,42 @@ fn pii() {
 }
 
 #[test]
+fn a_conference_key_stays_secret() {
+    let place = Place::with(
+        "domain = \"example.test\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]\n\
+         [conferences]\nallow_anonymous = true\n",
+    );
+    place.add("ann", "correct-horse-1");
+    let mut server = place.serve_logging("trace");
+    let (tcp, password) = (server.at("tcp"), place.write("ann", "correct-horse-1\n"));
+    let mut ann = Caller::creates(&tcp, "ann", &["--password-file", &password, "--admit-anonymous"]);
+    let shown = "* Its key, for people who do not sign in: ";
+    let key = ann.program.out.lines().find_map(|line| line.strip_prefix(shown)).unwrap().to_owned();
+    let link = format!("{}?conf-key={key}", ann.conference);
+    let words = ["call", &link, "--anonymous", "--display-name", "Bobbington Ruud", "--server", &tcp];
+    let mut guest = Program::start(&words, &[("CONFAB_LOG", "trace")]);
+    guest.says("* You are in ");
+    ann.program.says("Bobbington Ruud (");
+    let private = [key.clone(), "Bobbington Ruud".to_owned()];
+    let file = place.file("saved.flow").display().to_string();
+    place.confab(&["flow", &ann.id(), "--save", &file], "").fine();
+    has_nothing_of(&private, "the saved flow", &std::fs::read_to_string(&file).unwrap());
+    has_nothing_of(&private, "the ladder", &place.confab(&["flow", &ann.id()], "").fine());
+    has_nothing_of(&private, "the list", &place.confab(&["conference", "show", &ann.id()], "").fine());
+    guest.hangs_up();
+    has_nothing_of(&private, "the guest's log", &guest.ends().err);
+    server.program.is_told_to_stop();
+    let server = server.program.ends();
+    has_nothing_of(&private, "the server's log", &server.err);
+    for entry in std::fs::read_dir(place.data()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+        let found = bytes.windows(key.len()).any(|part| part == key.as_bytes());
+        assert!(!found, "the key is in {}", path.display());
+    }
+}
+
+#[test]
 fn pii_in_the_demonstration() {
     let said = Program::start(&["try", "--once", "--port", "0"], &[("CONFAB_LOG", "trace")]).ends();
     assert!(said.success, "{}", said.err);

@@ -42,6 +42,8 @@ fn walk(value: &mut Value, key: &str, book: &mut Book) {
                 (without_phone(&name, book), field)
             }));
         }
+        // Sealed, and still nobody's business.
+        Value::Array(bytes) if SECRETS.contains(&key) => bytes.clear(),
         Value::Array(elements) => {
             for element in elements {
                 walk(element, key, book);
@@ -101,6 +103,7 @@ mod tests {
             "called": ["tel:+1-425-555-0123", "sip:bob@example.test", "tel:911"],
             "display_text": ["Bob", ""],
             "handover": "{\"dialog\":1}",
+            "conference_key": [1, 2, 254],
             "control_url": "http://immcu.inproc/LiveServer/IMMCU/0123456789abcdef",
             "when": 7,
         });
@@ -111,6 +114,7 @@ mod tests {
             "called": ["tel:+00000000001", "sip:bob@example.test", "tel:002"],
             "display_text": ["Name 2", ""],
             "handover": "secret2",
+            "conference_key": [],
             "control_url": "http://immcu.inproc/LiveServer/IMMCU/secret1",
             "when": 7,
         });
