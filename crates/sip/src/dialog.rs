@@ -64,6 +64,9 @@ pub struct Dialog {
     /// The other's as it wrote it: with its tag and, from an OCS client, its epid, which wants to
     /// be in the To of whatever is sent to it.
     remote: NameAddr,
+    /// Both as they are printed into every request.
+    from: Text,
+    to: Text,
     /// The number of the last request we sent.
     local_number: u32,
     /// The number of the last request we received.
@@ -81,10 +84,13 @@ impl Dialog {
     /// If From, To, Call-ID, CSeq, Contact or Record-Route cannot be read; answer 400.
     pub fn from_invite(request: &Request, local_tag: &str) -> Result<Dialog, Malformed> {
         let headers = &request.headers;
+        let (local, remote) = (detached(&headers.to()?)?.with_tag(local_tag), detached(&headers.from()?)?);
         Ok(Dialog {
             call_id: headers.call_id()?.detached(),
-            local: detached(&headers.to()?)?.with_tag(local_tag),
-            remote: detached(&headers.from()?)?,
+            from: local.to_string().into(),
+            to: remote.to_string().into(),
+            local,
+            remote,
             local_number: 0,
             remote_number: Some(headers.cseq()?.number),
             target: target(headers)?,
@@ -99,10 +105,13 @@ impl Dialog {
     pub fn from_response(request: &Request, response: &Response) -> Result<Dialog, Malformed> {
         let mut routes = routes(&response.headers)?;
         routes.reverse();
+        let (local, remote) = (detached(&request.headers.from()?)?, detached(&response.headers.to()?)?);
         Ok(Dialog {
             call_id: request.headers.call_id()?.detached(),
-            local: detached(&request.headers.from()?)?,
-            remote: detached(&response.headers.to()?)?,
+            from: local.to_string().into(),
+            to: remote.to_string().into(),
+            local,
+            remote,
             local_number: request.headers.cseq()?.number,
             remote_number: None,
             target: target(&response.headers)?,
@@ -212,11 +221,11 @@ impl Dialog {
             uri = Uri { headers: None, ..routes.remove(0).uri };
         }
         let mut request = Request::new(method.clone(), uri)
-            .with_header("From", self.local.to_string())
-            .with_header("To", self.remote.to_string())
+            .with_header("From", self.from.clone())
+            .with_header("To", self.to.clone())
             .with_header("Call-ID", self.call_id.clone())
             .with_header("CSeq", CSeq { number, method }.to_string())
-            .with_header("Max-Forwards", MAX_FORWARDS);
+            .with_header("Max-Forwards", Text::fixed(MAX_FORWARDS));
         for route in &routes {
             request.headers.push("Route", route.to_string());
         }

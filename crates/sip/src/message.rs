@@ -126,18 +126,19 @@ pub struct Request {
 impl Request {
     /// A request without headers.
     pub fn new(method: Method, uri: Uri) -> Request {
-        Request { method, uri, headers: Headers::new(), body: Bytes::new() }
+        Request { method, uri, headers: Headers::with_room(), body: Bytes::new() }
     }
 
     /// The same request with one more header.
-    pub fn with_header(mut self, name: &str, value: impl Into<Text>) -> Request {
-        self.headers.push(name, value);
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Text>) -> Request {
+        self.headers.push(Text::fixed(name), value);
         self
     }
 
     /// Gives it a body of this type.
     pub fn set_body(&mut self, content_type: &str, body: Bytes) {
-        self.headers.set("Content-Type", content_type);
+        self.headers.remove("Content-Type");
+        self.headers.push(Text::fixed("Content-Type"), content_type);
         self.body = body;
     }
 
@@ -186,14 +187,15 @@ impl Response {
     }
 
     /// The same response with one more header.
-    pub fn with_header(mut self, name: &str, value: impl Into<Text>) -> Response {
-        self.headers.push(name, value);
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Text>) -> Response {
+        self.headers.push(Text::fixed(name), value);
         self
     }
 
     /// Gives it a body of this type.
     pub fn set_body(&mut self, content_type: &str, body: Bytes) {
-        self.headers.set("Content-Type", content_type);
+        self.headers.remove("Content-Type");
+        self.headers.push(Text::fixed("Content-Type"), content_type);
         self.body = body;
     }
 

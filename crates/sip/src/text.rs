@@ -16,15 +16,40 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// that head (some kilobytes) alive; [`Text::detached`] frees it.
 #[derive(Clone)]
 pub struct Text {
-    whole: Arc<str>,
-    start: usize,
-    end: usize,
+    whole: Whole,
+    /// Half as wide as a length can be, for a dialog keeps many of these.
+    start: u32,
+    end: u32,
+}
+
+/// What a text is a part of.
+#[derive(Clone)]
+enum Whole {
+    /// Words of the program, such as the names of headers: most of what a message is made of.
+    Fixed(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for Whole {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Whole::Fixed(whole) => whole,
+            Whole::Shared(whole) => whole,
+        }
+    }
 }
 
 impl Text {
+    /// A word of the program, which takes no memory.
+    pub const fn fixed(text: &'static str) -> Text {
+        Text { whole: Whole::Fixed(text), start: 0, end: text.len() as u32 }
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
-        &self.whole[self.start..self.end]
+        &self.whole[self.start as usize..self.end as usize]
     }
 
     /// `part` as a text of its own. It shares memory if `part` was sliced from this text, and is
@@ -32,8 +57,8 @@ impl Text {
     pub fn part(&self, part: &str) -> Text {
         let offset = (part.as_ptr() as usize).wrapping_sub(self.whole.as_ptr() as usize);
         let end = offset.wrapping_add(part.len());
-        if self.start <= offset && offset <= end && end <= self.end {
-            Text { whole: Arc::clone(&self.whole), start: offset, end }
+        if self.start as usize <= offset && offset <= end && end <= self.end as usize {
+            Text { whole: self.whole.clone(), start: length(offset), end: length(end) }
         } else {
             Text::from(part)
         }
@@ -43,6 +68,11 @@ impl Text {
     pub fn detached(&self) -> Text {
         Text::from(self.as_str())
     }
+}
+
+/// How long a text is, or where in another it begins.
+fn length(length: usize) -> u32 {
+    u32::try_from(length).expect("no message is taken that is longer than four gigabytes")
 }
 
 impl Deref for Text {
@@ -55,13 +85,13 @@ impl Deref for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Text {
-        Text { whole: Arc::from(text), start: 0, end: text.len() }
+        Text { whole: Whole::Shared(Arc::from(text)), start: 0, end: length(text.len()) }
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Text {
-        Text { end: text.len(), whole: Arc::from(text), start: 0 }
+        Text { end: length(text.len()), whole: Whole::Shared(Arc::from(text)), start: 0 }
     }
 }
 
@@ -88,7 +118,7 @@ impl From<&Text> for Text {
 
 impl Default for Text {
     fn default() -> Text {
-        Text::from("")
+        Text::fixed("")
     }
 }
 
@@ -189,17 +219,29 @@ pub(crate) use serde_as_text;
 mod tests {
     use super::*;
 
+    fn share(one: &Text, two: &Text) -> bool {
+        std::ptr::eq(one.whole.as_ptr(), two.whole.as_ptr())
+    }
+
+    #[test]
+    fn words_of_the_program_take_no_memory() {
+        const VIA: Text = Text::fixed("Via");
+        assert_eq!((VIA, Text::from("Via").cmp(&VIA)), (Text::from("Via"), Ordering::Equal));
+        let part = VIA.part(&VIA[1..]);
+        assert!(share(&VIA, &part) && part == "ia");
+    }
+
     #[test]
     fn parts_share_memory_and_strangers_are_copied() {
         let whole = Text::from("From: sip:ann@example.test");
         let value = whole.part(&whole[6..]);
         assert_eq!(value, "sip:ann@example.test");
-        assert!(Arc::ptr_eq(&whole.whole, &value.whole));
+        assert!(share(&whole, &value));
         let host = value.part(&value[8..]);
         assert_eq!((host.as_str(), host.start), ("example.test", 14));
-        assert!(!Arc::ptr_eq(&whole.whole, &host.detached().whole));
+        assert!(!share(&whole, &host.detached()));
         let stranger = value.part("sip:bob@example.test");
-        assert!(!Arc::ptr_eq(&whole.whole, &stranger.whole));
+        assert!(!share(&whole, &stranger));
         assert_eq!(value.part(""), "");
         // Outside of the part, though inside of what it shares: copied, still right.
         assert_eq!(value.part(&whole[..4]), "From");

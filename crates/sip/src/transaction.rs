@@ -259,7 +259,7 @@ impl Transactions {
         // A datagram's answer is to come back to the port it was sent from (RFC 3581).
         let rport = if flow.transport == Transport::Udp { ";rport" } else { "" };
         let via = format!("SIP/2.0/{} {sent_by};branch={branch}{rport}", flow.transport.via_name());
-        request.headers.push_front("Via", via);
+        request.headers.push_front(Text::fixed("Via"), via);
         let key = ClientKey { branch, method: request.method.clone() };
         if matches!(request.method, Method::Ack | Method::Benotify | Method::Cancel) {
             out.push(TransactionOutput::Transmit { flow, message: request.into() });

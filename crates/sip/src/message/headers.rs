@@ -14,6 +14,9 @@ use crate::Text;
 #[serde(transparent)]
 pub struct Headers(Vec<(Text, Text)>);
 
+/// As many headers as most requests have.
+const ORDINARY: usize = 12;
+
 /// Compact forms (RFC 3261 §7.3.3, and the registry of RFC 3968 for the extensions).
 const COMPACT_FORMS: [(&str, &str); 19] = [
     ("a", "Accept-Contact"),
@@ -52,6 +55,11 @@ impl Headers {
     /// No headers.
     pub fn new() -> Headers {
         Headers::default()
+    }
+
+    /// No headers yet, with room for those of an ordinary request.
+    pub(super) fn with_room() -> Headers {
+        Headers(Vec::with_capacity(ORDINARY))
     }
 
     /// The value of the first header of this name.

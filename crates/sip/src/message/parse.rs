@@ -57,7 +57,6 @@ pub(super) fn message(bytes: Bytes) -> Result<Message, Malformed> {
 }
 
 /// What the first line says.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Start {
     Request(Method, Uri),
     Response(u16, Text),

@@ -32,12 +32,17 @@ impl Printer {
         Printer { head: String::with_capacity(FRAME + lines + body.len()) }
     }
 
-    /// Appends one line. A line end within it would let a value pass for a header of its own or
-    /// for the end of the head: it becomes a blank.
+    /// Appends one line.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         let start = self.head.len();
         self.head.write_fmt(line).expect("a String takes all that is written to it");
-        if self.head[start..].contains(['\r', '\n']) {
+        self.end_line(start);
+    }
+
+    /// Ends the line that began at `start`. A line end within it would let a value pass for a header
+    /// of its own or for the end of the head: it becomes a blank.
+    fn end_line(&mut self, start: usize) {
+        if self.head.as_bytes()[start..].iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
             let clean = self.head.split_off(start).replace(['\r', '\n'], " ");
             self.head.push_str(&clean);
         }
@@ -47,7 +52,11 @@ impl Printer {
     /// Appends headers and body. Content-Length stands last, whatever the list says.
     fn rest(mut self, headers: &Headers, body: &Bytes) -> Bytes {
         for (name, value) in headers.iter().filter(|(name, _)| !same_name(name, "Content-Length")) {
-            self.line(format_args!("{name}: {value}"));
+            let start = self.head.len();
+            self.head.push_str(name);
+            self.head.push_str(": ");
+            self.head.push_str(value);
+            self.end_line(start);
         }
         self.line(format_args!("Content-Length: {}", body.len()));
         self.head.push_str("\r\n");
