@@ -3,7 +3,7 @@
 use confab_schema::{
     conference_info::{
         ConfUri, ConferenceInfo, ConferenceState, ConferenceView, Description, EntityMedia, EntityView,
-        Organizer, State, Users,
+        Organizer, State, User, Users,
     },
     uri::{McuType, UserUri},
 };
@@ -29,11 +29,18 @@ impl Focus {
         let mut document = ConferenceInfo::full(self.record.uri.to_string(), self.changes.version());
         document.description = Some(self.description());
         document.conference_state = self.head_count();
-        let listed = self.roster.users().filter(|user| self.is_listed(user));
-        let users = listed.filter_map(|user| self.roster.document(user)).collect();
+        // Nobody looks through a large meeting for the few who stand out.
+        let users = match self.changes.known() {
+            Some(known) => self.documents(known.iter().filter(|user| self.stands_out(user))),
+            None => self.documents(self.roster.users()),
+        };
         document.users = Some(Users { state: State::Full, users });
         document.view = Some(self.conference_view(State::Full));
         document
+    }
+
+    fn documents<'a>(&self, people: impl Iterator<Item = &'a UserUri>) -> Vec<User> {
+        people.filter_map(|user| self.roster.document(user)).collect()
     }
 
     /// Whether everybody is told of this person, if he is in.

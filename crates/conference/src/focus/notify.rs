@@ -151,6 +151,11 @@ impl Changes {
         self.large
     }
 
+    /// In a large meeting, whomever subscribers may have been told of: all who stand out among them.
+    pub(super) fn known(&self) -> Option<&BTreeSet<UserUri>> {
+        self.large.then_some(&self.known)
+    }
+
     /// When to send what has changed to so many subscribers.
     fn deadline(&self, subscribers: usize) -> Option<Time> {
         let at = |since: Time, pause| self.last_sent.map_or(since, |sent| since.max(sent + pause));
@@ -235,20 +240,18 @@ impl Focus {
             std::mem::take(&mut self.changes.known)
         };
         self.changes.large = large;
+        let (listed, others): (BTreeSet<UserUri>, BTreeSet<UserUri>) =
+            known.into_iter().partition(|user| self.roster.role(user).is_some() && self.is_listed(user));
+        if large {
+            self.changes.known = listed;
+        }
         let mut own = Vec::new();
         let mut document = self.full_info_for_all();
-        let listed = &mut document.users.get_or_insert_default().users;
-        for user in known {
-            let person = self.roster.document(&user);
-            if person.is_some() && self.is_listed(&user) {
-                if large {
-                    self.changes.known.insert(user);
-                }
-                continue;
-            }
+        let users = &mut document.users.get_or_insert_default().users;
+        for user in others {
             // Deviation: a full document replaces all anyway, but pidgin-sipe merges it like any other.
-            listed.push(User::deleted(user.to_string()));
-            own.extend(person.map(|person| (user, person)));
+            users.push(User::deleted(user.to_string()));
+            own.extend(self.roster.document(&user).map(|person| (user, person)));
         }
         self.tell(&document, &own, out);
     }
