@@ -18,8 +18,8 @@ use super::{
     stream::{Manners, PONG, Standing},
 };
 
-/// Bytes read at once.
-const READ_SIZE: usize = 16 * 1024;
+/// Bytes read at once: most messages in one piece, and little for each connection that is silent.
+const READ_SIZE: usize = 4 * 1024;
 
 /// The reading side of a connection.
 pub(super) struct Reading<'a> {
