@@ -1,6 +1,7 @@
 //! What a Focus does as a conference grows: somebody joins, one thing changes and all are told,
-//! somebody subscribes and is told everything. Machines alone: no SIP and no sockets. `make bench`
-//! runs this; the figures are in `docs/performance.md`.
+//! somebody subscribes and is told everything. Machines alone: no SIP and no sockets. Above 500
+//! people the meeting is a large one. `make bench BENCH=focus` runs this; the figures are in
+//! `docs/performance.md`.
 
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ const CONFERENCE: &str = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:5F0
 const SUBSCRIBERS: [usize; 3] = [250, 1000, 10_000];
 /// As many as one person may have.
 const EACH: usize = 10;
-/// More than the time in which changes are gathered.
-const QUIET: Duration = Duration::from_secs(1);
+/// People in the conference, in the last case many enough for a large meeting.
+const PEOPLE: [usize; 4] = [10, 250, 500, 10_000];
+/// More than the time in which changes are gathered, even in a large meeting.
+const QUIET: Duration = Duration::from_secs(3);
 
 fn main() {
     divan::main();
@@ -91,6 +94,9 @@ impl Meeting {
         self.focus.handle_timeout(self.now, &mut self.out);
         let told = self.out.iter().map(|action| match action {
             Action::Notify { subscriptions, .. } => subscriptions.len(),
+            Action::NotifyEach { documents, .. } => {
+                documents.iter().map(|of_one| of_one.subscriptions.len()).sum()
+            }
             _ => 0,
         });
         told.sum()
@@ -112,7 +118,7 @@ fn one_change_to_all(bencher: Bencher<'_, '_>, subscribers: usize) {
 }
 
 /// Somebody is let in and goes again, while nobody is told yet.
-#[divan::bench(args = [10, 250, 1000])]
+#[divan::bench(args = PEOPLE)]
 fn join_and_leave(bencher: Bencher<'_, '_>, people: usize) {
     let mut meeting = Meeting::of(people, 0);
     bencher.bench_local(|| {
@@ -122,7 +128,7 @@ fn join_and_leave(bencher: Bencher<'_, '_>, people: usize) {
 }
 
 /// Somebody subscribes, is given the full document, and ends it.
-#[divan::bench(args = [10, 250, 1000])]
+#[divan::bench(args = PEOPLE)]
 fn subscribe(bencher: Bencher<'_, '_>, people: usize) {
     let mut meeting = Meeting::of(people, 0);
     bencher.bench_local(|| {

@@ -1,5 +1,6 @@
 //! How fast the documents of a conference are read and printed: C3P, and conference-info full and
-//! partial in each view. `make bench` runs this; the figures are in `docs/performance.md`.
+//! partial in each view; and one change for many readers, printed once or for each. `make bench
+//! BENCH=documents` runs this; the figures are in `docs/performance.md`.
 
 use confab_schema::{
     cccp,
@@ -8,13 +9,18 @@ use confab_schema::{
     },
     uri::McuType,
 };
-use divan::{Bencher, counter::BytesCount};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
 
 const CONFERENCE: &str = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:5F0D6A3BC1E24788";
 const JOIN: &[u8] = include_bytes!("../samples/cccp-join-request.xml");
 const ADD_CONFERENCE: &[u8] = include_bytes!("../samples/cccp-add-conference-request.xml");
 /// People in the conference.
-const PEOPLE: [usize; 2] = [250, 1000];
+const PEOPLE: [usize; 3] = [10, 250, 1000];
+/// Readers of one change.
+const READERS: [usize; 3] = [250, 1000, 10_000];
 
 fn main() {
     divan::main();
@@ -73,6 +79,32 @@ fn print_change_microsoft(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn print_change_rfc4575(bencher: Bencher<'_, '_>) {
     print(bencher, &partial(), View::Rfc4575);
+}
+
+/// As it is done: once, and every reader has the same bytes.
+#[divan::bench(args = READERS)]
+fn change_printed_once(bencher: Bencher<'_, '_>, readers: usize) {
+    let document = partial();
+    bencher.counter(ItemsCount::new(readers)).bench_local(|| {
+        let printed = document.to_bytes(View::Microsoft);
+        vec![printed; readers]
+    });
+}
+
+/// As it is not done: for each reader anew.
+#[divan::bench(args = READERS, sample_count = 20)]
+fn change_printed_for_each(bencher: Bencher<'_, '_>, readers: usize) {
+    let document = partial();
+    let print = || (0..readers).map(|_| document.to_bytes(View::Microsoft)).collect::<Vec<_>>();
+    bencher.counter(ItemsCount::new(readers)).bench_local(print);
+}
+
+/// What an attendee of a large meeting is told of himself, put into what all are told.
+#[divan::bench]
+fn put_oneself_in(bencher: Bencher<'_, '_>) {
+    let print = partial().print(View::Microsoft);
+    let oneself = person(2);
+    bencher.bench_local(|| print.with(&oneself));
 }
 
 #[divan::bench(args = PEOPLE)]

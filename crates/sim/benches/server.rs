@@ -3,7 +3,7 @@
 //! server and as little as possible of the other end.
 //!
 //! `cargo bench -p confab-sim --bench server` measures everything, with words behind `--` only the
-//! sections they name. `make bench` runs it; the figures are in `docs/performance.md`.
+//! sections they name, as `make bench BENCH=joining` does. The figures are in `docs/performance.md`.
 
 #[path = "server/bed.rs"]
 mod bed;
@@ -29,7 +29,7 @@ type Section = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// Everything there is to measure.
 const SECTIONS: [(&str, Section); 5] = [
-    ("focus", || Box::pin(async { telling::of_one_focus() })),
+    ("dialogs", || Box::pin(async { telling::of_one_focus() })),
     ("telling", || Box::pin(telling::of_a_whole_server())),
     ("scheduling", || Box::pin(scheduling::measure())),
     ("joining", || Box::pin(joining::measure())),

@@ -1,9 +1,13 @@
 //! How fast SIP is read and printed: the messages that make up joining a conference and being told
-//! what changes in it. `make bench` runs this; the figures are in `docs/performance.md`.
+//! what changes in it; beside that, what merely copying them and finding their lines costs. And how
+//! fast a password is proved. `make bench BENCH=messages` runs this; the figures are in
+//! `docs/performance.md`.
 
 use bytes::Bytes;
+use confab_machine::Time;
 use confab_sip::{
-    Message,
+    Message, Method, Uri,
+    auth::{Algorithm, Challenge, DigestAuthority, Ha1s, Verdict, authorize},
     frame::{Frame, Framer},
 };
 use divan::{Bencher, counter::BytesCount};
@@ -76,6 +80,45 @@ fn parse(bencher: Bencher<'_, '_>, name: &str) {
 fn print(bencher: Bencher<'_, '_>, name: &str) {
     let message = message(name);
     bencher.counter(BytesCount::new(message.to_bytes().len())).bench_local(|| message.to_bytes());
+}
+
+/// The floor: the same bytes copied.
+#[divan::bench(args = MESSAGES)]
+fn floor_copy(bencher: Bencher<'_, '_>, name: &str) {
+    let bytes = bytes(name);
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| bytes.to_vec());
+}
+
+/// The floor of reading: where each line ends, and where each header's name does.
+#[divan::bench(args = MESSAGES)]
+fn floor_lines(bencher: Bencher<'_, '_>, name: &str) {
+    let bytes = bytes(name);
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines.filter_map(|line| line.iter().position(|byte| *byte == b':')).sum::<usize>()
+    });
+}
+
+/// A client's answer to a challenge is judged.
+#[divan::bench(args = ["MD5", "SHA-256"])]
+fn prove_by_digest(bencher: Bencher<'_, '_>, algorithm: &str) {
+    const URI: &str = "sip:example.test";
+    let algorithm = if algorithm == "MD5" { Algorithm::Md5 } else { Algorithm::Sha256 };
+    let now = Time::from_unix_secs(1_000_000);
+    let mut authority = DigestAuthority::new("example.test", [1; 32]).with_algorithms(vec![algorithm]);
+    let challenge = authority.challenge(now, false);
+    let challenge = Challenge::parse(&challenge[0]).expect("what is written can be read");
+    let ha1s = Ha1s::of("ann", authority.realm(), "wonderland");
+    let uri: Uri = URI.parse().expect("it is a URI");
+    let mut count = 0;
+    let answer = || {
+        count += 1;
+        authorize(&challenge, &Method::Register, URI, "ann", "wonderland", "0a4f113b", count)
+    };
+    bencher.with_inputs(answer).bench_local_values(|answer| {
+        let verdict = authority.verify(now, &Method::Register, &uri, &answer, &ha1s);
+        assert!(matches!(verdict, Verdict::Accepted), "the password is right");
+    });
 }
 
 /// As from a socket: found in a stream, then read.

@@ -37,6 +37,7 @@ async fn into_one() {
     let bed = Bed::start().await;
     let mut organizer = Participant::new("ann", bed.connect(), &Arc::default());
     let conference = organizer.schedule("0123456789ABCDEF").await;
+    let empty = organizer.schedule("FEDCBA9876543210").await;
     let told = Arc::new(Told::default());
     let mut inside = Vec::new();
     for quarter in 1..=4 {
@@ -48,8 +49,15 @@ async fn into_one() {
         line(&what, &format!("{rate:>8.0} per second"));
     }
     for (pause, time) in PAUSES {
+        // In turn, so that whatever else the machine does meets both alike.
+        let Spread { median: alone, .. } = visits(&mut organizer, &empty, time).await;
         let Spread { median, p99 } = visits(&mut organizer, &conference, time).await;
-        let figure = format!("{:>8.2} ms (p99 {:.2})", millis(median), millis(p99));
+        let figure = format!(
+            "{:>8.2} ms (p99 {:.2}), {:.1} times that into an empty one",
+            millis(median),
+            millis(p99),
+            millis(median) / millis(alone)
+        );
         line(&format!("a join's answer with {PEOPLE} in, every {pause}"), &figure);
     }
 }

@@ -30,8 +30,10 @@ const SUBSCRIBERS: [usize; 3] = [250, 1000, 10_000];
 const EACH: usize = 10;
 /// Changes measured.
 const ROUNDS: usize = 15;
-/// More than the time in which changes are gathered.
+/// More than the time in which changes are gathered, if the organizer is among them.
 const QUIET: Duration = Duration::from_millis(200);
+/// The same in a large meeting, if he is not.
+const REST: Duration = Duration::from_secs(3);
 
 /// The Focus with its SIP dialogs, as machines: from the change to the requests that tell of it.
 pub fn of_one_focus() {
@@ -108,7 +110,7 @@ impl Meeting {
 
     /// Time passes, and all are told what has changed.
     fn tell(&mut self) -> Vec<Action> {
-        self.now = self.now + QUIET;
+        self.now = self.now + REST;
         let mut out = Vec::new();
         self.host.handle_timeout(self.now, &mut out);
         out
