@@ -4,6 +4,7 @@
 
 mod anonymous;
 mod authenticate;
+mod focus_invites;
 mod forward;
 mod held;
 mod mcu_links;
@@ -15,9 +16,8 @@ mod tables;
 mod trusted;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    time::Duration,
 };
 
 use confab_conference::{conference_key::ConferenceKey, reason::Reason};
@@ -35,6 +35,7 @@ use crate::{focus_host, refusal};
 pub(crate) use anonymous::ANONYMOUS_DOMAIN;
 use anonymous::Anonymous;
 use authenticate::Waiting;
+use focus_invites::FocusInvites;
 use forward::Forwards;
 use held::Held;
 use mcu_links::McuLinks;
@@ -279,28 +280,6 @@ impl Addresses {
 /// Who a stream has proved to be, or claims to be where nobody is challenged.
 type Identities = BTreeMap<Flow, BTreeMap<UserUri, String>>;
 
-/// INVITEs that went to a Focus, for as long as their transactions may still fail.
-#[derive(Default)]
-struct FocusInvites {
-    conferences: BTreeMap<ServerKey, ConferenceUri>,
-    since: VecDeque<(Time, ServerKey)>,
-}
-
-impl FocusInvites {
-    /// How long an answered INVITE may wait for its ACK: 64 × T1, and as long again for the answer.
-    const LIFETIME: Duration = Duration::from_secs(64);
-
-    fn insert(&mut self, now: Time, key: ServerKey, conference: ConferenceUri) {
-        while self.since.front().is_some_and(|(since, _)| now.since(*since) > FocusInvites::LIFETIME)
-            && let Some((_, old)) = self.since.pop_front()
-        {
-            self.conferences.remove(&old);
-        }
-        self.since.push_back((now, key.clone()));
-        self.conferences.insert(key, conference);
-    }
-}
-
 /// A request that waits for its answer: its transaction, the way it came, and what it says.
 #[derive(Clone)]
 struct Arrival {
@@ -454,7 +433,7 @@ impl FrontEnd {
         self.mcu_invites.remove(&key);
         self.held.remove(&key);
         self.cancel_forward(now, &key, out);
-        if let Some(conference) = self.focus_invites.conferences.remove(&key) {
+        if let Some(conference) = self.focus_invites.take(&key) {
             tell(conference, focus_host::Event::NotAcknowledged { key }, out);
         }
     }

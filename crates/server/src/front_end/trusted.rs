@@ -55,7 +55,7 @@ impl FrontEnd {
     /// answered at once.
     pub(super) fn cancelled(&mut self, now: Time, key: &ServerKey, out: &mut Vec<Action>) {
         if let Some(McuInvite { arrival, .. }) = self.mcu_invites.remove(key) {
-            if let Some(conference) = self.focus_invites.conferences.remove(key) {
+            if let Some(conference) = self.focus_invites.take(key) {
                 tell(conference, focus_host::Event::NotAcknowledged { key: key.clone() }, out);
             }
             return self.respond(now, key, Response::to(&arrival.request, 487), out);
