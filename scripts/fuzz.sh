@@ -11,7 +11,7 @@ if cargo +nightly fuzz --version >/dev/null 2>&1; then
     echo "== $target: libFuzzer, ${TIME:-60} s"
     mkdir -p "target/fuzz/corpus/$target" "target/fuzz/found/$target"
     # There is no unsafe code to look after, so no sanitizer slows it down.
-    CONFAB_FUZZ_TARGET=$target cargo +nightly fuzz run --sanitizer none --target-dir target/fuzz/build any \
+    CONFAB_FUZZ_TARGET=$target cargo +nightly fuzz run --sanitizer none --debug-assertions --target-dir target/fuzz/build any \
       "target/fuzz/corpus/$target" "crates/sim/corpus/$target" -- -max_total_time="${TIME:-60}" -timeout=20 \
       -artifact_prefix="target/fuzz/found/$target/"
   done

@@ -84,7 +84,9 @@ fn is_sip(answered: &[u8]) {
     framer.push(answered);
     while let Some(frame) = framer.next().expect("the server writes SIP") {
         let Frame::Message(message) = frame else { continue };
-        let refusal = [b"SIP/2.0 400 ", b"SIP/2.0 505 "].iter().any(|start| message.starts_with(*start));
+        let refusal = [b"SIP/2.0 400 ", b"SIP/2.0 505 ", b"SIP/2.0 513 "]
+            .iter()
+            .any(|start| message.starts_with(*start));
         if let Err(malformed) = Message::parse(message) {
             assert!(refusal, "the server writes SIP that can be read: {malformed}");
         }

@@ -7,9 +7,11 @@ use super::{
 };
 
 /// The methods there are, and one that is none.
-const METHODS: [&str; 18] = [
+const METHODS: [&str; 19] = [
     "REGISTER",
     "INVITE",
+    // Without C3P, as any SIP phone sends it (RFC 4579).
+    "INVITE, plain",
     "ACK",
     "BYE",
     "CANCEL",
@@ -34,6 +36,7 @@ fn asks(method: &str, target: Target) -> Asks {
     let cccp = "application/cccp+xml";
     let nothing = ("", "", Body::Nothing);
     let (lines, content_type, body) = match method {
+        "INVITE, plain" => ("", "application/sdp", Body::Text(SDP)),
         "INVITE" if target == Target::Focus => ("", cccp, Body::Command(commands::join)),
         "INVITE" | "UPDATE" if conference => nothing,
         "INVITE" => ("", "application/sdp", Body::Text(SDP)),
@@ -61,7 +64,8 @@ fn asks(method: &str, target: Target) -> Asks {
         "PRACK" => ("RAck: 1 1 INVITE\r\n", "", Body::Nothing),
         _ => nothing,
     };
-    Asks { method: method.to_owned(), target, lines, content_type, body }
+    let method = method.split(',').next().unwrap_or(method).to_owned();
+    Asks { method, target, lines, content_type, body }
 }
 
 fn section(title: &'static str, says: &'static str, target: Target) -> Section {
