@@ -15,6 +15,9 @@ use std::{
 use confab_server::clock::Clock;
 use confab_sim::simulation;
 
+/// So often it is said how far we are.
+const PROGRESS: u64 = 1000;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -45,6 +48,9 @@ fn many(count: u64, from: u64) -> ExitCode {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= from + count {
                 return;
+            }
+            if seed > from && (seed - from).is_multiple_of(PROGRESS) {
+                eprintln!("{} seeds begun", seed - from);
             }
             if catch_unwind(|| simulation::tell(seed)).is_err() {
                 failed.lock().expect("nobody panics while noting a seed").push(seed);
