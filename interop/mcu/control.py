@@ -110,9 +110,9 @@ class Poster:
 INSTANCE = secrets.token_hex(8)  # another one after each start
 
 
-def health(url, conferences, people):
+def health(url, conferences, people, status="normal"):
     root = xml.Element(f"{{{CONTROL}}}health", {
-        "url": url, "media": "chat", "status": "normal", "conferences": str(conferences), "participants": str(people),
+        "url": url, "media": "chat", "status": status, "conferences": str(conferences), "participants": str(people),
         "vendor": "a test in Python", "instance": INSTANCE})
     return xml.tostring(root)
 

@@ -286,6 +286,9 @@ class Server:
         if time.monotonic() - self.taken > HEALTH_LIMIT:
             for conference in list(self.conferences.values()):
                 self.forget(conference)
+                # Should the factory have heard us after all, then the Focus learns of it by this.
+                lost = health(self.base, 0, 0, "unavailable")
+                asyncio.create_task(Poster(self.outward).post(conference.focus_url, HEALTH_TYPE, lost))
 
     def forget(self, conference):
         """Without a word to the participants."""

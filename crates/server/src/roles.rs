@@ -180,8 +180,7 @@ pub async fn start_with(
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
         None => {
             let mcu = start_im_mcu(im_mcu, config, &network, IM_MCU_HOST, clock, &flows);
-            let linked = front_end::Event::McuProvisioned { server_uri: mcu.server_uri().to_owned() };
-            front_end.send(linked).await.context("the front end has just been started")?;
+            link(&front_end, mcu.server_uri()).await?;
         }
     }
     let content_grace = config.conferences.content_grace();
@@ -216,6 +215,12 @@ fn focus_factory(
         clock: services.clock,
         flows: services.flows.clone(),
     }
+}
+
+/// Has the front end open its link to an MCU.
+async fn link(front_end: &mpsc::Sender<front_end::Event>, server_uri: &str) -> anyhow::Result<()> {
+    let linked = front_end::Event::McuProvisioned { server_uri: server_uri.to_owned() };
+    front_end.send(linked).await.context("the front end has just been started")
 }
 
 /// Deletes expired records now and then.

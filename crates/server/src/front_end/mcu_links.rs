@@ -18,8 +18,8 @@ const LINK_LIMIT: usize = 1000;
 const WAITING_LIMIT: usize = 10_000;
 /// The longest pause between two attempts.
 const PAUSE_LIMIT: Duration = Duration::from_secs(30);
-/// For so long after a link was opened its server may not have its conferences yet.
-const NEW_LINK: Duration = Duration::from_secs(5);
+/// For so long after a link was opened again its server may not have its conferences yet.
+const RENEWED: Duration = Duration::from_secs(5);
 /// A link that cannot be opened is given up when nobody has wanted it for this long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -33,6 +33,8 @@ pub(super) struct Link {
     state: State,
     /// Attempts in a row that failed.
     failures: u32,
+    /// Whether it has ever stood.
+    has_stood: bool,
     /// When it was last of use.
     wanted: Time,
     /// INVITEs that go out when it stands.
@@ -43,7 +45,8 @@ enum State {
     Opening,
     Open {
         flow: Flow,
-        since: Time,
+        /// Since when, if it stood before.
+        again_since: Option<Time>,
     },
     /// The next attempt is at this time.
     Resting(Time),
@@ -54,10 +57,11 @@ impl McuLinks {
         self.links.values().filter_map(Link::rests_until).min()
     }
 
-    /// Whether the link to `server_uri` has just been opened: the server may have been started again.
-    pub(super) fn is_new(&self, now: Time, server_uri: &str) -> bool {
+    /// Whether the link to `server_uri` has just been opened again: the server may have been started
+    /// again as well.
+    pub(super) fn is_renewed(&self, now: Time, server_uri: &str) -> bool {
         let state = self.links.get(server_uri).map(|link| &link.state);
-        matches!(state, Some(State::Open { since, .. }) if now.since(*since) < NEW_LINK)
+        matches!(state, Some(State::Open { again_since: Some(since), .. }) if now.since(*since) < RENEWED)
     }
 
     /// The link to `server_uri`, which is opened now unless that is under way; `None` if none can
@@ -70,6 +74,7 @@ impl McuLinks {
         let link = self.links.entry(server_uri.to_owned()).or_insert_with(|| Link {
             state: State::Resting(now),
             failures: 0,
+            has_stood: false,
             wanted: now,
             waiting: Vec::new(),
         });
@@ -133,7 +138,8 @@ impl FrontEnd {
         self.trusted.insert(flow, server_uri.clone());
         self.mcus.insert(server_uri.clone(), flow);
         let Some(link) = self.links.links.get_mut(&server_uri) else { return };
-        link.state = State::Open { flow, since: now };
+        link.state = State::Open { flow, again_since: link.has_stood.then_some(now) };
+        link.has_stood = true;
         link.failures = 0;
         link.wanted = now;
         for key in std::mem::take(&mut link.waiting) {
