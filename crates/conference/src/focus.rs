@@ -12,6 +12,7 @@ mod lifecycle;
 mod mcu_session;
 mod medium_join;
 mod notify;
+mod refer;
 mod roster;
 mod text;
 mod trace;
@@ -36,6 +37,7 @@ use command::PendingCommands;
 use lifecycle::Lifetime;
 use mcu_session::McuSessions;
 use notify::{Changes, Subscribers};
+pub use refer::Referral;
 use roster::Roster;
 
 /// How many endpoints one person may join with, and how many subscriptions he may have. As many
@@ -137,6 +139,17 @@ pub enum Event {
         join: JoinId,
         /// The body.
         request: cccp::Request,
+    },
+    /// Step 7 without C3P: somebody sent REFER about a person. It is answered as a command is.
+    Referred {
+        /// The REFER.
+        command: CommandId,
+        /// Who, as authenticated.
+        user: UserUri,
+        /// Whom it is about.
+        target: UserUri,
+        /// What he wants done.
+        wanted: Referral,
     },
     /// Step 8: somebody sent INVITE to one of the conference's conferencing servers.
     McuInvited {
@@ -262,23 +275,23 @@ pub enum Action {
         /// The dialog.
         subscription: SubscriptionId,
     },
-    /// Answer the INFO with 202 and this pending response.
+    /// Answer the INFO with 202 and this pending response; a REFER with 202.
     AcceptCommand {
         /// The command.
         command: CommandId,
         /// The pending response.
         response: cccp::Response,
     },
-    /// Send the final response by INFO in the INVITE dialog.
+    /// Send the final response by INFO in the INVITE dialog; that to a REFER by NOTIFY.
     FinishCommand {
         /// The command.
         command: CommandId,
-        /// The dialog.
-        join: JoinId,
+        /// The dialog; `None` for a REFER.
+        join: Option<JoinId>,
         /// The final response.
         response: cccp::Response,
     },
-    /// Answer the INFO with an error status.
+    /// Answer the INFO or REFER with an error status.
     RefuseCommand {
         /// The command.
         command: CommandId,
@@ -483,6 +496,9 @@ impl Machine for Focus {
             Event::Behind { subscription } => self.catch_up(subscription, out),
             Event::Unsubscribed { subscription } => self.subscribers.remove(subscription),
             Event::Command { command, join, request } => self.command(now, command, join, &request, out),
+            Event::Referred { command, user, target, wanted } => {
+                self.referred(now, command, user, &target, wanted, out);
+            }
             Event::McuInvited { invite, user, mcu } => self.mcu_invited(now, invite, &user, &mcu, out),
             Event::McuReady { media, control_url } => self.mcu_ready(now, media, control_url, out),
             Event::McuUnavailable { media } => self.mcu_unavailable(now, media),

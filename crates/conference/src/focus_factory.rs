@@ -202,6 +202,40 @@ pub fn answer(
 /// The commands that are known and never carried out.
 const DECLINED: [&str; 2] = ["getEncryptionKey", "endorseUser"];
 
+/// The record of a conference that `organizer` makes by a call (RFC 4579 §5.4), with every choice left
+/// to its default. `id` is new, and `held` is how many records the organizer has.
+///
+/// # Errors
+/// If that is as many as he may have.
+pub fn ad_hoc(
+    now: Time,
+    organizer: &UserUri,
+    id: ConferenceId,
+    held: usize,
+    policy: &MeetingPolicy,
+) -> Result<ConferenceRecord, Reason> {
+    if held >= policy.max_conferences_per_organizer {
+        return Err(Reason::TooManyConferences);
+    }
+    Ok(ConferenceRecord {
+        uri: ConferenceUri { organizer: organizer.clone(), id },
+        version: 1,
+        subject: String::new(),
+        description: String::new(),
+        expires: now + Duration::from_secs(policy.default_lifetime_s),
+        admission: AdmissionPolicy::OpenAuthenticated,
+        conference_key: None,
+        locked: false,
+        participants: Vec::new(),
+        media: policy.media.clone(),
+        notification_data: None,
+        organizer_data: None,
+        created: now,
+        updated: now,
+        last_activated: None,
+    })
+}
+
 /// The answer when the database turned out to have the conference already, by a race.
 pub fn already_exists(request: &Request) -> Response {
     Response::failed(request, "conferenceExistsAlready")

@@ -63,6 +63,8 @@ pub enum Reason {
     MediumNotScheduled,
     /// The offer has none of the conference's media.
     NoCommonMedium,
+    /// The organizer has as many records as he may.
+    TooManyConferences,
     /// The database does not answer.
     StoreUnavailable,
     /// Too many requests are waiting.
@@ -94,6 +96,7 @@ impl Reason {
             | Reason::NotPresenter
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
+            | Reason::TooManyConferences
             | Reason::NotJoined => 403,
             Reason::NoSuchConference | Reason::InvalidMcu | Reason::MediumNotScheduled => 404,
             Reason::McuUnavailable => 480,
@@ -127,6 +130,7 @@ impl Reason {
             | Reason::Full
             | Reason::NotPresenter
             | Reason::OrganizerLeads
+            | Reason::TooManyConferences
             | Reason::NotJoined => Some(3014),
             Reason::AnonymousElsewhere => Some(3020),
             Reason::AnonymousNoConference => Some(3021),
@@ -161,7 +165,7 @@ impl Reason {
             | Reason::AttendeeDialOut
             | Reason::NotJoined => "unauthorized",
             Reason::MediumNotScheduled | Reason::NoCommonMedium => "mcuTypeNotAvailable",
-            Reason::Busy => "serverBusy",
+            Reason::TooManyConferences | Reason::Busy => "serverBusy",
             Reason::C3pUnreadable
             | Reason::BadFrom
             | Reason::BadTo
@@ -236,6 +240,7 @@ impl Reason {
                 "No conferencing server for this medium is available at the moment. Try again shortly."
             }
             Reason::MediumNotScheduled => "The conference was not scheduled with this medium.",
+            Reason::TooManyConferences => "You have as many conferences as you may. Delete one first.",
             Reason::NoCommonMedium => "The call offers none of the media that this conference has.",
             Reason::StoreUnavailable => {
                 "The conferencing database does not answer; nothing was changed. Try again shortly."

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use confab_conference::{
     focus_factory::{
-        Known, Outcome, Write, already_exists, answer, changed_meanwhile, deleted_meanwhile, store_failed,
-        wanted_record, wants_all,
+        Known, Outcome, Write, ad_hoc, already_exists, answer, changed_meanwhile, deleted_meanwhile,
+        store_failed, wanted_record, wants_all,
     },
     policy::MeetingPolicy,
     reason::Reason,
@@ -21,7 +21,7 @@ use confab_schema::{
     cccp::{Capabilities, Code, Request, Response, ResultBody},
     conference_info::{AdmissionPolicy, Role},
     date,
-    uri::{ConferenceUri, FactoryUri, McuType, UserUri},
+    uri::{ConferenceId, ConferenceUri, FactoryUri, McuType, UserUri},
 };
 
 const ANN: &str = "sip:ann@example.test";
@@ -560,4 +560,18 @@ fn commands_it_does_not_carry_out() {
     }
     let two = "<getConferencingCapabilities/><getConferencingCapabilities/>";
     assert_eq!(ask(&request(two), None), Err(Reason::C3pUnreadable));
+}
+
+#[test]
+fn a_call_makes_a_conference_of_defaults() {
+    let (now, policy) = (Time::from_unix_secs(1_000_000), policy());
+    let organizer = UserUri::parse("sip:ann@example.test").unwrap();
+    let id = || ConferenceId::parse("ABCDEFGH12345678").unwrap();
+    let record = ad_hoc(now, &organizer, id(), 0, &policy).unwrap();
+    assert_eq!((record.organizer(), record.version, record.locked), (&organizer, 1, false));
+    assert_eq!(record.media, policy.media);
+    assert_eq!(record.admission, AdmissionPolicy::OpenAuthenticated);
+    assert_eq!(record.expires, now + Duration::from_secs(policy.default_lifetime_s));
+    let full = ad_hoc(now, &organizer, id(), policy.max_conferences_per_organizer, &policy);
+    assert_eq!(full, Err(Reason::TooManyConferences));
 }

@@ -8,6 +8,7 @@ mod machines;
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail, ensure};
+use confab_schema::uri::UserUri;
 use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,9 @@ pub struct ConferencesConfig {
     /// In a meeting of more people than this, everybody is told of the presenters, of himself and of
     /// how many people are in; it is told whole again when half of them have left.
     pub large_meeting: usize,
+    /// The name before the @ that a phone calls to make a conference of its own and join it. Nobody can
+    /// have it as an account. Empty: there is none.
+    pub factory: String,
     /// How many conferences one person may have scheduled at once.
     pub max_per_organizer: usize,
     /// Whether organizers may open conferences to people who have not signed in but know the key.
@@ -162,6 +166,7 @@ impl Default for ConferencesConfig {
     fn default() -> ConferencesConfig {
         ConferencesConfig {
             max_participants: 250,
+            factory: "conference".into(),
             large_meeting: 500,
             max_per_organizer: 1000,
             allow_anonymous: false,
@@ -339,6 +344,11 @@ impl Config {
 impl ConferencesConfig {
     fn check(&self) -> anyhow::Result<()> {
         ensure!(self.max_participants > 0, "conferences.max_participants must be at least 1");
+        ensure!(
+            self.factory.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)),
+            "conferences.factory = \"{}\" cannot stand before the @ of an address; write it like conference",
+            self.factory
+        );
         ensure!(self.large_meeting > 1, "conferences.large_meeting must be at least 2");
         for (name, value, least, most) in [
             ("default_lifetime_days", self.default_lifetime_days, 1, LONGEST_LIFETIME_DAYS),
@@ -352,6 +362,12 @@ impl ConferencesConfig {
             );
         }
         Ok(())
+    }
+
+    /// Whom phones of this domain call to make a conference, if they may.
+    pub fn factory_address(&self, domain: &str) -> Option<UserUri> {
+        let address = || UserUri::parse(&format!("sip:{}@{domain}", self.factory)).ok();
+        if self.factory.is_empty() { None } else { address() }
     }
 
     /// How long after its expiry a conference is deleted.
@@ -437,6 +453,7 @@ mod tests {
             ("[front_end]\nlisten = [\"sctp:127.0.0.1:1\"]", "sctp"),
             ("[front_end]\ncertificate = \"a.pem\"", "private_key"),
             ("[conferences]\nmax_participants = 0", "max_participants"),
+            ("[conferences]\nfactory = \"the room\"", "conferences.factory"),
             ("[conferences]\nlarge_meeting = 1", "large_meeting"),
             ("database_url_file = \"/nowhere/url\"", "/nowhere/url"),
             ("database_wait_seconds = 3601", "0 to 3600"),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use confab_conference::{
     conference_key::ConferenceKey,
     focus_factory::{self, Known, NewKey, Outcome, Write},
-    policy::MeetingPolicy,
+    policy::{self, MeetingPolicy, Permission},
     reason::Reason,
 };
 use confab_machine::{Component, FlowNote};
 use confab_schema::{
     cccp,
-    uri::{ConferenceUri, FactoryUri, UserUri},
+    uri::{ConferenceId, ConferenceUri, FactoryUri, UserUri},
     xml::MAX_DOCUMENT,
 };
 use confab_sip::{Request, Response, Transport};
@@ -24,6 +24,7 @@ use crate::{
     control_link::CCCP,
     flow_log::FlowLog,
     focus_host::{FocusDirectory, directory::look_again},
+    offer::Offer,
     refusal,
     vault::Vault,
 };
@@ -74,6 +75,40 @@ impl FocusFactoryHost {
             }
             Err(reason) => refusal::response(request, reason, &self.name),
         }
+    }
+
+    /// Makes a conference for an INVITE from the authenticated `user` (RFC 4579 §5.4). It is durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// The refusal, before anything is made: a factory of somebody else, an offer of media that do not
+    /// work here, as many conferences as he may have, no database.
+    pub async fn create(&self, user: &UserUri, request: &Request) -> Result<ConferenceUri, Response> {
+        let refusal = |reason| refusal::response(request, reason, &self.name);
+        let own = FactoryUri::parse(&request.uri.to_string())
+            .map_or(true, |factory| policy::may_schedule(user, factory.organizer()) == Permission::Allow);
+        if !own {
+            return Err(refusal(Reason::BadFrom));
+        }
+        let offer = Offer::of(request)?;
+        let media = &self.policy.media;
+        if !offer.is_empty() && !offer.media().iter().any(|offered| media.contains(offered)) {
+            return Err(offer.refusal(request, media, &self.name));
+        }
+        let away = |error: StoreError| {
+            warn!(%error, "the conferencing database does not answer");
+            refusal(Reason::StoreUnavailable)
+        };
+        let held = self.store.conference_count(user).await.map_err(away)?;
+        let id = clock::entropy().hex::<16>().to_uppercase();
+        let id = ConferenceId::parse(&id).expect("32 hexadecimal digits are an ID");
+        let record =
+            focus_factory::ad_hoc(self.clock.now(), user, id, held, &self.policy).map_err(refusal)?;
+        let conference = Some(record.uri.clone());
+        self.note(&conference, 1, Component::Client, Component::FocusFactory, "INVITE".into());
+        self.note(&conference, 2, Component::FocusFactory, Component::Store, "insert".into());
+        self.store.create_conference(&record).await.map_err(away)?;
+        Ok(record.uri)
     }
 
     async fn decide(

@@ -12,6 +12,7 @@ mod join;
 mod journal;
 mod pairs;
 mod plain;
+mod refer;
 mod saved_flow;
 mod subscribe;
 
@@ -35,6 +36,7 @@ use join::Joined;
 pub use journal::{Journaled, MakeHost, Restorable};
 use plain::Invited;
 pub use plain::is_plain;
+use refer::Referred;
 pub use saved_flow::SavedFlow;
 use subscribe::Subscribed;
 
@@ -200,6 +202,7 @@ enum Sent {
     Info(JoinId),
     Refresh(JoinId),
     Notify(SubscriptionId),
+    Refer(CommandId),
     Bye,
 }
 
@@ -225,6 +228,7 @@ pub struct FocusHost {
     /// When a session timer of an INVITE dialog next has something to do.
     upkeep: BTreeSet<(Time, JoinId)>,
     commands: BTreeMap<CommandId, Command>,
+    referrals: BTreeMap<CommandId, Referred>,
     invites: BTreeMap<InviteId, Invited>,
     /// The connections of those who are in by a medium alone.
     medium_joins: BTreeMap<InviteId, Flow>,
@@ -254,6 +258,7 @@ impl FocusHost {
             expiries: BTreeSet::new(),
             upkeep: BTreeSet::new(),
             commands: BTreeMap::new(),
+            referrals: BTreeMap::new(),
             invites: BTreeMap::new(),
             medium_joins: BTreeMap::new(),
             medium_joins_by_flow: ByFlow::default(),
@@ -317,7 +322,13 @@ impl FocusHost {
         match (&request.method, dialog) {
             (Method::Invite, None) => self.invite(now, key, flow, sender, request, out),
             (Method::Subscribe, None) => self.subscribe(now, key, flow, sender, request, out),
-            (Method::Subscribe, Some(dialog)) => self.resubscribe(now, key, flow, &dialog, &request, out),
+            (Method::Subscribe, Some(dialog)) => {
+                match self.resubscribe_to_referral(&dialog, &sender, &request) {
+                    Some(response) => out.push(Action::Respond { key, response }),
+                    None => self.resubscribe(now, key, flow, &dialog, &request, out),
+                }
+            }
+            (Method::Refer, _) => self.refer(now, key, flow, sender, request, out),
             (Method::Invite | Method::Update, Some(dialog)) => {
                 self.refresh(now, key, flow, &dialog, &request, out);
             }
@@ -388,9 +399,10 @@ impl FocusHost {
                 focus::Action::AcceptCommand { command, response } => {
                     self.accept_command(command, &response, out);
                 }
-                focus::Action::FinishCommand { join, response, .. } => {
-                    self.finish_command(join, &response, out);
-                }
+                focus::Action::FinishCommand { command, join, response } => match join {
+                    Some(join) => self.finish_command(join, &response, out),
+                    None => self.finish_referral(command, &response, out),
+                },
                 focus::Action::RefuseCommand { command, reason } => self.refuse_command(command, reason, out),
                 focus::Action::ForwardInvite { invite, media, server_uri } => {
                     let mcu = self.focus.record().uri.mcu(media);
@@ -419,6 +431,7 @@ impl FocusHost {
             Some(Sent::Info(join)) if status == 481 => self.lost(now, join, out),
             Some(Sent::Refresh(join)) => self.refreshed(now, join, status, out),
             Some(Sent::Notify(subscription)) => self.notify_answered(now, subscription, status, out),
+            Some(Sent::Refer(command)) => self.referrer_answered(command, status, out),
             _ => {}
         }
     }
@@ -439,13 +452,13 @@ impl FocusHost {
         }
     }
 
-    /// What may be asked of this Focus, and that it is one (RFC 4579 §5.3).
+    /// What may be asked of this Focus, and that it is one (RFC 4579 §5.12).
     fn capabilities(&self, request: &Request) -> Response {
         Response::to(request, 200)
             .with_header("Contact", self.contact.to_string())
             .with_header("Allow", ALLOW)
-            .with_header("Supported", "timer")
-            .with_header("Allow-Events", "conference")
+            .with_header("Supported", "timer, norefersub")
+            .with_header("Allow-Events", "conference, refer")
             .with_header("Accept", format!("{CCCP}, {SDP}, {CONFERENCE_INFO}"))
     }
 
@@ -455,7 +468,7 @@ impl FocusHost {
 }
 
 /// What may be sent to a Focus.
-const ALLOW: &str = "INVITE, BYE, ACK, CANCEL, INFO, UPDATE, SUBSCRIBE, OPTIONS";
+const ALLOW: &str = "INVITE, BYE, ACK, CANCEL, INFO, UPDATE, SUBSCRIBE, REFER, OPTIONS";
 
 /// The Focus' Contact: the conference, marked as the one that is in its focus (RFC 4579 §5.2).
 fn contact(conference: &ConferenceUri) -> NameAddr {

@@ -2,8 +2,10 @@
 //! routed: to the registrar and presence, the Focus Factory, a Focus, an MCU, or another user.
 //! One-to-one messages and calls are simply proxied (RFC 3261 §16).
 
+mod addresses;
 mod anonymous;
 mod authenticate;
+mod factory;
 mod focus_invites;
 mod forward;
 mod held;
@@ -25,16 +27,18 @@ use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
 use confab_sip::{
     ClientKey, DialogId, Failure, Flow, Message, Method, Request, Response, ServerKey, TransactionOutput,
-    Transactions, Transport, Uri,
+    Transactions, Transport,
     auth::{DigestAuthority, Ha1s},
 };
 use confab_users::Users;
 use tokio::sync::oneshot;
 
 use crate::{focus_host, refusal};
+pub use addresses::Addresses;
 pub(crate) use anonymous::ANONYMOUS_DOMAIN;
 use anonymous::Anonymous;
 use authenticate::Waiting;
+use factory::Creating;
 use focus_invites::FocusInvites;
 use forward::Forwards;
 use held::Held;
@@ -43,6 +47,7 @@ use mcu_places::McuPlaces;
 use route_token::RouteTokens;
 use serve::Naming;
 pub use tables::Tables;
+use trusted::McuInvite;
 
 /// Transactions under way at once; more are refused with 503.
 const TRANSACTION_LIMIT: usize = 200_000;
@@ -91,6 +96,13 @@ pub enum Event {
         key: ServerKey,
         /// The answer.
         response: Response,
+    },
+    /// The Focus Factory has made a conference for an INVITE, or refuses it.
+    Created {
+        /// The INVITE's transaction.
+        key: ServerKey,
+        /// The conference, or the refusal.
+        conference: Result<ConferenceUri, Box<Response>>,
     },
     /// A Focus sends a request to a participant.
     Send {
@@ -215,6 +227,15 @@ pub enum Action {
         /// The request.
         request: Request,
     },
+    /// Steps 1 and 2: have the Focus Factory make a conference for an INVITE; [`Event::Created`] follows.
+    CreateConference {
+        /// The request's transaction.
+        key: ServerKey,
+        /// Who sent it.
+        user: UserUri,
+        /// The request.
+        request: Request,
+    },
     /// Hand something to the Focus of a conference.
     ToFocus {
         /// Which.
@@ -249,34 +270,6 @@ impl Traced for Action {
     }
 }
 
-/// Where this front end can be reached, as it writes in Via and Record-Route.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    /// Name of this server in diagnostics.
-    pub name: String,
-    /// `host:port` by transport, for each transport that is listened on.
-    pub sent_by: BTreeMap<Transport, String>,
-}
-
-impl Addresses {
-    fn sent_by(&self, transport: Transport) -> &str {
-        let any = || self.sent_by.values().next();
-        self.sent_by.get(&transport).or_else(any).map_or("confab.invalid", String::as_str)
-    }
-
-    /// Whether a URI is one of ours: a name or address with a port that we listen on.
-    fn is_ours(&self, uri: &Uri) -> bool {
-        let port = |transport: &Transport| match uri.port {
-            Some(port) => port,
-            None if *transport == Transport::Tls => 5061,
-            None => 5060,
-        };
-        self.sent_by.iter().any(|(transport, sent_by)| {
-            *sent_by == format!("{}:{}", uri.host.to_ascii_lowercase(), port(transport))
-        })
-    }
-}
-
 /// Who a stream has proved to be, or claims to be where nobody is challenged.
 type Identities = BTreeMap<Flow, BTreeMap<UserUri, String>>;
 
@@ -286,15 +279,6 @@ struct Arrival {
     key: ServerKey,
     flow: Flow,
     request: Request,
-}
-
-/// An INVITE that waits for the Focus' word: to an MCU, or to the conference itself and maybe to be
-/// forwarded to an MCU.
-struct McuInvite {
-    user: UserUri,
-    /// The MCU it goes to, once that is known.
-    mcu: Option<McuUri>,
-    arrival: Arrival,
 }
 
 /// What a request of ours was for.
@@ -310,6 +294,8 @@ enum Sent {
 /// The front end.
 pub struct FrontEnd {
     domain: String,
+    /// Who phones call to make a conference.
+    conference_factory: Option<UserUri>,
     addresses: Addresses,
     /// `None` challenges nobody.
     authority: Option<DigestAuthority>,
@@ -326,6 +312,8 @@ pub struct FrontEnd {
     forwards: Forwards,
     /// INVITEs to MCUs that a Focus is asked about.
     mcu_invites: BTreeMap<ServerKey, McuInvite>,
+    /// INVITEs that wait for their conference to be made.
+    creating: BTreeMap<ServerKey, Creating>,
     /// INVITEs that went to a Focus, to tell it when one is not acknowledged.
     focus_invites: FocusInvites,
     /// Which conferences a stream takes part in.
@@ -362,6 +350,8 @@ impl fmt::Debug for FrontEnd {
 pub struct FrontEndSetup {
     /// The SIP domain.
     pub domain: String,
+    /// Who phones call to make a conference, if they may.
+    pub conference_factory: Option<UserUri>,
     /// Where it can be reached.
     pub addresses: Addresses,
     /// Who challenges; `None` challenges nobody.
@@ -377,9 +367,11 @@ pub struct FrontEndSetup {
 impl FrontEnd {
     /// A front end that knows nobody yet.
     pub fn new(setup: FrontEndSetup) -> FrontEnd {
-        let FrontEndSetup { domain, addresses, authority, anonymous, users, mut entropy } = setup;
+        let FrontEndSetup { domain, conference_factory, addresses, authority, anonymous, users, mut entropy } =
+            setup;
         FrontEnd {
             domain,
+            conference_factory,
             addresses,
             authority,
             anonymous: anonymous.map(Anonymous::new),
@@ -393,6 +385,7 @@ impl FrontEnd {
             last_lookup: 0,
             forwards: Forwards::default(),
             mcu_invites: BTreeMap::new(),
+            creating: BTreeMap::new(),
             focus_invites: FocusInvites::default(),
             conferences: BTreeMap::new(),
             mcus: BTreeMap::new(),
@@ -431,6 +424,7 @@ impl FrontEnd {
     /// The sender of a request is gone, or never acknowledged the answer to his INVITE.
     fn abandoned(&mut self, now: Time, key: ServerKey, out: &mut Vec<Action>) {
         self.mcu_invites.remove(&key);
+        self.creating.remove(&key);
         self.held.remove(&key);
         self.cancel_forward(now, &key, out);
         if let Some(conference) = self.focus_invites.take(&key) {
@@ -553,6 +547,7 @@ impl Machine for FrontEnd {
                 self.mcu_invites.remove(&key);
                 self.respond(now, &key, response, out);
             }
+            Event::Created { key, conference } => self.created(now, &key, conference, out),
             Event::Send { conference, id, flow, request } => {
                 let flow = self.way_to(now, flow, &request);
                 self.send(now, flow, request, Sent::Focus { conference, id }, out);

@@ -259,6 +259,7 @@ fn start_focuses(network: &InprocNetwork, directory: &FocusDirectory) {
 fn front_end_machine(config: &Config, policy: &MeetingPolicy, addresses: Addresses) -> FrontEnd {
     FrontEnd::new(FrontEndSetup {
         domain: config.domain.clone(),
+        conference_factory: config.conferences.factory_address(&config.domain),
         users: Users::new(users_settings(policy, addresses.name.clone()), clock::entropy()),
         addresses,
         authority: authority(config),

@@ -13,6 +13,8 @@ mod hall;
 mod joining;
 #[path = "focus_host/plain.rs"]
 mod plain;
+#[path = "focus_host/referring.rs"]
+mod referring;
 #[path = "focus_host/restoring.rs"]
 mod restoring;
 #[path = "focus_host/watching.rs"]

@@ -143,3 +143,65 @@ async fn a_phone_that_falls_silent_is_out_when_its_session_ends() {
     assert_eq!(vivian.picture().people.len(), 1, "he has not any more");
     bob.hears(Method::Bye).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_makes_a_conference_by_calling_and_brings_others_in() {
+    let deployment = Deployment::open().await;
+    for factory in ["sip:conference@example.test", "sip:ann@example.test;gruu;opaque=app:conf:focusfactory"] {
+        let mut ann = deployment.phone("ann");
+        let mut vivian = deployment.sign_on("vivian").await;
+        let invite = ann.invite(factory, CHAT);
+        let call = ann.calls(&invite).await.expect("she has a conference now");
+        let contact = &call.answer.headers.contacts().expect("it has one")[0];
+        assert!(contact.params.has("isfocus"));
+        let conference = contact.uri.to_string();
+        let uri = confab_schema::uri::ConferenceUri::parse(&conference).expect("it is a conference's");
+        let record = deployment.server.store.conference(&uri).await.expect("the store answers");
+        assert_eq!(record.expect("it is durable").organizer().user(), "ann");
+
+        // Others join it as they join any, and she leads.
+        vivian.joins(&uri).await;
+        let mut bob = deployment.phone("bob");
+        let register = bob.request(Method::Register, "sip:bob@example.test").with_header("Expires", "600");
+        assert_eq!(bob.asks(&register).await.status, 200);
+        let refer = ann.request(Method::Refer, &conference).with_header("Refer-To", "<sip:bob@example.test>");
+        let rings = async {
+            bob.hears(Method::Invite).await;
+            bob.hears(Method::Ack).await;
+            bob
+        };
+        let (answer, mut bob) = tokio::join!(ann.asks(&refer), rings);
+        assert_eq!(answer.status, 202);
+        ann.is_notified(&["SIP/2.0 100 Trying"]).await;
+        ann.is_notified(&["SIP/2.0 200 OK"]).await;
+        sees_on_chat(&mut vivian, &["ann", "bob", "vivian"]).await;
+        vivian.says("welcome").await;
+        assert_eq!(bob.hears(Method::Message).await.body, "welcome");
+
+        let out = ann
+            .request(Method::Refer, &conference)
+            .with_header("Refer-To", "<sip:bob@example.test;method=BYE>")
+            .with_header("Refer-Sub", "false");
+        assert_eq!(ann.asks(&out).await.status, 202);
+        bob.hears(Method::Bye).await;
+        sees_on_chat(&mut vivian, &["ann", "vivian"]).await;
+        let mine = vivian.picture().roles();
+        assert!(mine.contains(&("ann", confab_schema::conference_info::Role::Presenter)), "{mine:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_for_a_call_that_cannot_be() {
+    let deployment = Deployment::open().await;
+    let mut ann = deployment.phone("ann");
+    for (uri, media, status) in [
+        ("sip:conference@example.test", VOICE, 488),
+        ("sip:vivian@example.test;gruu;opaque=app:conf:focusfactory", CHAT, 400),
+    ] {
+        let invite = ann.invite(uri, media);
+        let refused = ann.calls(&invite).await.map(|_| ()).expect_err("it cannot be");
+        assert_eq!(refused.status, status, "{uri}");
+    }
+    let all = deployment.server.store.conferences(None, 10).await.expect("the store answers");
+    assert!(all.is_empty());
+}

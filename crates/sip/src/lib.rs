@@ -28,7 +28,7 @@ pub use dialog::{
 pub use flow::{Flow, Transport};
 pub use message::{
     CSeq, Headers, MAX_HEADER_LINE, MAX_HEADERS, MAX_MESSAGE, MAX_START_LINE, Malformed, MediaType, Message,
-    Method, NameAddr, Params, Request, Response, Scheme, Uri, Via, reason_phrase,
+    Method, NameAddr, Params, Request, Response, Scheme, Uri, Via, reason_phrase, sipfrag,
 };
 pub use proxy::{Forward, ForwardOutput, forwardable};
 pub use sdp::Sdp;

@@ -25,7 +25,7 @@ pub use media_type::MediaType;
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::Params;
-pub use status::reason_phrase;
+pub use status::{reason_phrase, sipfrag};
 pub use uri::{Scheme, Uri};
 pub use via::Via;
 

@@ -27,7 +27,8 @@ pub(super) struct PendingCommands(BTreeMap<CommandId, Pending>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
-    join: JoinId,
+    /// Where its author hears of it; `None` if that is for the shell to know.
+    join: Option<JoinId>,
     /// The request IDs of the commands to MCUs that have not been answered.
     waits: BTreeSet<u32>,
     /// What is sent when the last one is.
@@ -45,11 +46,11 @@ pub(super) struct Unsaved {
 }
 
 /// A command on its way through this file: what to call it, where it came from, what it asks.
-struct Incoming<'a> {
-    command: CommandId,
-    join: JoinId,
-    user: UserUri,
-    request: &'a cccp::Request,
+pub(super) struct Incoming<'a> {
+    pub(super) command: CommandId,
+    pub(super) join: Option<JoinId>,
+    pub(super) user: UserUri,
+    pub(super) request: &'a cccp::Request,
 }
 
 impl Focus {
@@ -78,10 +79,8 @@ impl Focus {
     ) -> Result<(), Reason> {
         let user = self.roster.user_of(join).ok_or(Reason::NotJoined)?.clone();
         self.check_envelope(&user, request)?;
-        if self.commands.0.len() >= self.waiting_limit() {
-            return Err(Reason::Busy);
-        }
-        let incoming = Incoming { command, join, user, request };
+        self.may_command()?;
+        let incoming = Incoming { command, join: Some(join), user, request };
         let [wanted] = request.commands.as_slice() else {
             // Deviation: several commands in one INFO are refused as notSupported rather than done atomically.
             self.accept(&incoming, out);
@@ -127,6 +126,11 @@ impl Focus {
             | Command::ModifyConference { mcu_uri: None, .. }
             | Command::GetConferences => Err(Reason::CommandNotImplemented),
         }
+    }
+
+    /// Whether one more command may wait for its MCUs.
+    pub(super) fn may_command(&self) -> Result<(), Reason> {
+        if self.commands.0.len() < self.waiting_limit() { Ok(()) } else { Err(Reason::Busy) }
     }
 
     /// Commands that are known and cannot be done here are answered as C3P has it, all others as
@@ -178,7 +182,7 @@ impl Focus {
     }
 
     /// `addUser` to one MCU: a person brings himself in, or a leader calls somebody (c3p §9).
-    fn add_user(
+    pub(super) fn add_user(
         &mut self,
         now: Time,
         incoming: &Incoming<'_>,
@@ -229,7 +233,7 @@ impl Focus {
     }
 
     /// `deleteUser`: out of the conference, or out of one MCU only (c3p §8.3).
-    fn delete_user(
+    pub(super) fn delete_user(
         &mut self,
         now: Time,
         incoming: &Incoming<'_>,

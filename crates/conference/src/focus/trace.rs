@@ -6,7 +6,7 @@ use confab_machine::{
 };
 use confab_schema::{cccp, uri::McuType};
 
-use super::{Action, Event};
+use super::{Action, Event, Referral};
 
 /// The column of the ladder that an MCU of this type has.
 fn mcu(media: McuType) -> confab_machine::Component {
@@ -47,6 +47,10 @@ impl Traced for Event {
             }
             Event::Command { request, .. } => {
                 FlowNote::new(7, Client, Focus, format!("INFO {}", command(request)))
+            }
+            Event::Referred { wanted, target, .. } => {
+                let what = if *wanted == Referral::Remove { "BYE" } else { "INVITE" };
+                FlowNote::new(7, Client, Focus, format!("REFER {what} {}", target.traced()))
             }
             Event::McuInvited { user, mcu, .. } => {
                 FlowNote::new(7, Client, Focus, format!("INVITE {} {}", mcu.media.as_str(), user.traced()))

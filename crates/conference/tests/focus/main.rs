@@ -11,6 +11,7 @@ mod limits;
 mod media;
 mod model;
 mod plain;
+mod referring;
 mod refusals;
 mod settings;
 mod snapshot;

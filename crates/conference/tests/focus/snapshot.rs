@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use confab_conference::focus::{Action, Event, Focus};
+use confab_conference::{
+    focus::{Action, CommandId, Event, Focus, InviteId, Referral},
+    policy::Identity,
+};
 use confab_machine::{Entropy, Machine};
 use confab_schema::{
     conference_info::{EndpointStatus, Role, View},
@@ -35,6 +38,13 @@ fn meeting() -> Stage {
     stage.command(ann, "ann", give_role("bob", Role::Presenter));
     stage.command(ann, "ann", call("bob"));
     stage.invite("ann");
+    let invite = InviteId(stage.next_id());
+    let (identity, display_name) = (Identity::Enterprise, "PAT".into());
+    let offered = vec![McuType::Chat];
+    stage.hear(Event::JoinMedium { invite, user: user("pat"), identity, display_name, offered });
+    let command = CommandId(stage.next_id());
+    let wanted = Referral::Call { uri: "sip:bob@example.test".into() };
+    stage.hear(Event::Referred { command, user: user("ann"), target: user("bob"), wanted });
     stage.join("eve");
     stage.look();
     stage

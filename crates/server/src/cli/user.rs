@@ -67,6 +67,10 @@ async fn add(place: &Place, name: &str, display_name: &str, password: &str) -> a
     let data = Data::for_command(&config.data)?;
     let (store, vault) = (data.store(&config).await?, data.vault()?);
     let user = address(name, &config.domain)?;
+    ensure!(
+        config.conferences.factory_address(&config.domain).as_ref() != Some(&user),
+        "{user} is what phones call to make a conference (conferences.factory); choose another name"
+    );
     let mut account = Account::new(user.clone(), display_name, Clock::start().now())?;
     account.secrets = vault.seal_password(&user, password);
     match store.create_account(&account).await {

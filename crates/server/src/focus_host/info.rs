@@ -48,14 +48,18 @@ impl FocusHost {
         pending: &cccp::Response,
         out: &mut Vec<Action>,
     ) {
-        let Some(Command { key, request }) = self.commands.remove(&command) else { return };
+        let Some(Command { key, request }) = self.commands.remove(&command) else {
+            return self.accept_referral(command, out);
+        };
         let mut response = Response::to(&request, 202);
         response.set_body(CCCP, pending.to_bytes());
         out.push(Action::Respond { key, response });
     }
 
     pub(super) fn refuse_command(&mut self, command: CommandId, reason: Reason, out: &mut Vec<Action>) {
-        let Some(Command { key, request }) = self.commands.remove(&command) else { return };
+        let Some(Command { key, request }) = self.commands.remove(&command) else {
+            return self.refuse_referral(command, reason, out);
+        };
         let response = self.refusal(&request, reason);
         out.push(Action::Respond { key, response });
     }

@@ -27,6 +27,11 @@ pub(super) struct Joined {
 }
 
 impl Joined {
+    /// A request of ours within the dialog.
+    pub(super) fn request(&mut self, method: Method) -> Request {
+        self.usage.request(method)
+    }
+
     pub(super) fn remote_uri(&self) -> &Uri {
         self.usage.dialog().remote_uri()
     }

@@ -151,6 +151,9 @@ impl FrontEnd {
         if user.domain() != self.domain {
             return Err("This server serves its own domain only, and the sender is of another.");
         }
+        if self.conference_factory.as_ref() == Some(&user) {
+            return Err("This address makes conferences; nobody has it as his own.");
+        }
         Ok(user)
     }
 

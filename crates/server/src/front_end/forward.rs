@@ -123,7 +123,7 @@ impl FrontEnd {
         };
         self.strip(&mut copy, asserted);
         let in_dialog = copy.headers.to().is_ok_and(|to| to.tag().is_some());
-        let begins = !in_dialog && matches!(copy.method, Method::Invite | Method::Subscribe);
+        let begins = !in_dialog && matches!(copy.method, Method::Invite | Method::Subscribe | Method::Refer);
         // Nothing comes back for a BENOTIFY, so nothing waits for it.
         let answered = copy.method != Method::Benotify;
         let mut forward = Forward::new(request);

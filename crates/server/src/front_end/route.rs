@@ -11,8 +11,16 @@ use super::{Action, Arrival, FrontEnd, McuInvite, tell};
 use crate::focus_host::{self, Sender};
 
 /// Extensions that may be required of us (`Require`, `Proxy-Require`).
-const KNOWN_EXTENSIONS: [&str; 7] =
-    ["ms-benotify", "adhoclist", "categoryList", "eventlist", "com.microsoft.autoextend", "path", "timer"];
+const KNOWN_EXTENSIONS: [&str; 8] = [
+    "ms-benotify",
+    "adhoclist",
+    "categoryList",
+    "eventlist",
+    "com.microsoft.autoextend",
+    "path",
+    "timer",
+    "norefersub",
+];
 
 /// What this server takes, for itself or to pass it on.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, REGISTER, SERVICE, SUBSCRIBE, INFO, NOTIFY, \
@@ -65,14 +73,22 @@ impl FrontEnd {
     /// Routes a request whose sender is known.
     pub(super) fn route(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
         let Arrival { key, flow, request } = &arrival;
+        let target = OpaqueTarget::parse(&request.uri.to_string());
         if let Some(other) = self.other_end(*flow, request) {
+            // Who came by the conference's own address has only that: what it alone can do goes there.
+            if let (Method::Refer, OpaqueTarget::Focus(conference)) = (&request.method, &target) {
+                let conference = conference.clone();
+                return self.ask_focus(now, arrival, sender, conference, out);
+            }
             if let Some(mcu) = self.mcu_asked(request) {
                 return self.forward_in_dialog(now, arrival, mcu, out);
             }
             return self.forward(now, arrival, None, vec![(None, other)], out);
         }
-        let target = OpaqueTarget::parse(&request.uri.to_string());
         let users = matches!(target, OpaqueTarget::User(_) | OpaqueTarget::Other);
+        if self.is_factory(&target) {
+            return self.ask_factory(now, arrival, sender, out);
+        }
         let ours = !users || self.serves(request);
         let headers: &[&str] = if ours { &["Require", "Proxy-Require"] } else { &["Proxy-Require"] };
         if let Some(response) = self.unsupported(request, headers) {
@@ -125,17 +141,7 @@ impl FrontEnd {
         mcu_named(&from, request).is_some_and(|mcu| self.places.has_left(&mcu, server_uri))
     }
 
-    fn ask_factory(&mut self, now: Time, arrival: Arrival, sender: Sender, out: &mut Vec<Action>) {
-        let Arrival { key, flow, request } = arrival;
-        if request.method == Method::Service {
-            out.push(Action::ToFactory { key, user: sender.user, transport: flow.transport, request });
-        } else {
-            let response = Response::to(&request, 405).with_header("Allow", "SERVICE");
-            self.respond(now, &key, response, out);
-        }
-    }
-
-    fn ask_focus(
+    pub(super) fn ask_focus(
         &mut self,
         now: Time,
         arrival: Arrival,

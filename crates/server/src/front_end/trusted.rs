@@ -3,11 +3,20 @@
 
 use confab_conference::reason::Reason;
 use confab_machine::Time;
-use confab_schema::uri::McuUri;
+use confab_schema::uri::{McuUri, UserUri};
 use confab_sip::{Response, ServerKey};
 
-use super::{Action, FrontEnd, McuInvite, tell};
+use super::{Action, Arrival, FrontEnd, tell};
 use crate::{focus_host, refusal};
+
+/// An INVITE that waits for the Focus' word: to an MCU, or to the conference itself and maybe to be
+/// forwarded to an MCU.
+pub(super) struct McuInvite {
+    pub(super) user: UserUri,
+    /// The MCU it goes to, once that is known.
+    pub(super) mcu: Option<McuUri>,
+    pub(super) arrival: Arrival,
+}
 
 impl FrontEnd {
     /// The Focus lets the INVITE pass.
@@ -63,6 +72,7 @@ impl FrontEnd {
         if let Some(request) = self.held.waiting(key).cloned() {
             return self.respond(now, key, Response::to(&request, 487), out);
         }
+        self.give_up_creating(now, key, out);
         self.cancel_forward(now, key, out);
     }
 }

@@ -164,6 +164,13 @@ impl drive::Shell<FrontEnd> for FrontEndShell {
                     let _ = events.send(front_end::Event::Respond { key, response }).await;
                 });
             }
+            front_end::Action::CreateConference { key, user, request } => {
+                let (factory, events) = (self.focus_factory.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let conference = factory.create(&user, &request).await.map_err(Box::new);
+                    let _ = events.send(front_end::Event::Created { key, conference }).await;
+                });
+            }
             front_end::Action::ToFocus { conference, event } => self.directory.deliver(&conference, *event),
             front_end::Action::LinkMcu { server_uri } => self.link_mcu(server_uri),
             // Who asked may not wait any more.

@@ -37,6 +37,7 @@ fn what_is_no_account_is_refused() {
         ("a nn", "secret\n", "address"),
         ("ann@elsewhere.test", "secret\n", "address"),
         ("", "secret\n", "address"),
+        ("conference", "secret\n", "conferences.factory"),
     ] {
         let refused = place.confab(&["user", "add", name], input).refused();
         assert!(refused.contains(word), "{name:?} {input:?}: {refused}");

@@ -61,7 +61,7 @@ fn what_is_no_join_is_refused() {
         (Method::Bye, 481),
         (Method::Options, 200),
         (Method::Message, 405),
-        (Method::Refer, 405),
+        (Method::Refer, 400),
     ] {
         let request = hall.request(method.clone(), "ann", "ann");
         assert_eq!(hall.asks(flow(1), "ann", request).status, status, "{method}");

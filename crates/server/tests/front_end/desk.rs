@@ -88,6 +88,7 @@ impl Desk {
         let settings = UsersSettings { host: "sip.example.test".into(), meeting_policy };
         let setup = FrontEndSetup {
             domain: DOMAIN.into(),
+            conference_factory: Some(user("conference")),
             addresses: Addresses { name: "sip.example.test".into(), sent_by: sent_by.into() },
             authority,
             anonymous: Some(DigestAuthority::new(DOMAIN, [8; 32]).with_algorithms(vec![Algorithm::Md5Sess])),

@@ -151,3 +151,116 @@ fn the_focus_hears_when_its_sender_is_gone() {
     let_pass(&mut desk, &key);
     assert!(desk.at(MCU_FLOW).is_empty());
 }
+
+#[test]
+fn a_refer_in_its_dialog_is_for_the_focus() {
+    let mut desk = Desk::open();
+    let dialog = dialog(&mut desk);
+    let refer = within(&mut desk, "REFER", &dialog).with_header("Refer-To", "<sip:bob@example.test>");
+    desk.receives(tcp(1), refer);
+    match &told(&mut desk)[..] {
+        [focus_host::Event::Request { request, .. }] => assert_eq!(request.method, Method::Refer),
+        other => panic!("{other:?}"),
+    }
+    assert!(desk.at(MCU_FLOW).is_empty());
+}
+
+#[test]
+fn a_refer_to_a_participant_is_passed_on_and_its_notifications_find_back() {
+    let mut desk = Desk::open();
+    desk.registers(tcp(2), "bob", "02");
+    desk.done.clear();
+    let refer = desk
+        .request("REFER", "sip:bob@example.test", "ann@example.test")
+        .with_header("Contact", "<sip:ann@198.51.100.1:5060;transport=tcp>")
+        .with_header("Refer-To", format!("<{CONFERENCE}>"));
+    desk.receives(tcp(1), refer);
+    let there = desk.request_at(tcp(2));
+    assert_eq!(there.headers.get("Refer-To").unwrap().as_str(), format!("<{CONFERENCE}>"));
+    let route = there.headers.get("Record-Route").expect("its dialog leads through here").to_string();
+    let mut notify = desk.request("NOTIFY", "sip:ann@198.51.100.1:5060", "bob@example.test");
+    notify.headers.set("To", there.headers.get("From").unwrap().as_str());
+    notify.headers.set("Call-ID", there.headers.call_id().unwrap().as_str());
+    desk.at(tcp(1));
+    desk.receives(tcp(2), notify.with_header("Event", "refer").with_header("Route", route.as_str()));
+    assert_eq!(desk.request_at(tcp(1)).method, Method::Notify);
+}
+
+/// The factory that phones call, and a person's own.
+const FACTORIES: [&str; 2] =
+    ["sip:conference@example.test", "sip:ann@example.test;gruu;opaque=app:conf:focusfactory"];
+
+/// Ann's INVITE to a factory, and its transaction.
+fn calls_factory(desk: &mut Desk, factory: &str) -> (Request, ServerKey) {
+    let invite = desk.request("INVITE", factory, "ann@example.test");
+    desk.receives(tcp(1), invite.clone());
+    match desk.done.pop() {
+        Some(Action::CreateConference { key, user, request }) => {
+            assert_eq!((user.user(), request.method), ("ann", Method::Invite));
+            desk.is_quiet();
+            (invite, key)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn created(desk: &mut Desk, key: &ServerKey) {
+    let conference = Ok(confab_schema::uri::ConferenceUri::parse(CONFERENCE).unwrap());
+    desk.hear(Event::Created { key: key.clone(), conference });
+}
+
+#[test]
+fn an_invite_to_a_factory_makes_a_conference_and_goes_there() {
+    for factory in FACTORIES {
+        let mut desk = Desk::open();
+        let (_, key) = calls_factory(&mut desk, factory);
+        created(&mut desk, &key);
+        match &desk.done[..] {
+            [Action::ToFocus { conference, event }] => {
+                assert_eq!(conference.to_string(), CONFERENCE);
+                assert!(matches!(&**event, focus_host::Event::Request { key: of, .. } if *of == key));
+            }
+            other => panic!("{other:?}"),
+        }
+        desk.done.clear();
+        let_pass(&mut desk, &key);
+        assert_eq!(desk.request_at(MCU_FLOW).uri.to_string(), CHAT);
+    }
+}
+
+#[test]
+fn a_factory_refuses_and_is_given_up() {
+    let mut desk = Desk::open();
+    let (request, key) = calls_factory(&mut desk, FACTORIES[0]);
+    let conference = Err(Box::new(Response::to(&request, 503)));
+    desk.hear(Event::Created { key: key.clone(), conference });
+    assert_eq!(finals(&mut desk), [(Method::Invite, 503)]);
+    created(&mut desk, &key);
+    assert!(desk.is_quiet());
+
+    let (request, key) = calls_factory(&mut desk, FACTORIES[0]);
+    cancel(&mut desk, &request);
+    let mut answered = finals(&mut desk);
+    answered.sort_by_key(|(_, status)| *status);
+    assert_eq!(answered, [(Method::Cancel, 200), (Method::Invite, 487)]);
+    created(&mut desk, &key);
+    assert!(desk.is_quiet(), "nobody is put into it");
+}
+
+#[test]
+fn a_factory_takes_nothing_else_and_is_nobody() {
+    let mut desk = Desk::open();
+    for factory in FACTORIES {
+        for (method, status) in [("MESSAGE", 405), ("SUBSCRIBE", 405), ("BYE", 405), ("OPTIONS", 200)] {
+            let answer = desk.asks(tcp(1), method, factory, "ann@example.test").unwrap();
+            assert_eq!(answer.status, status, "{method} {factory}");
+            assert!(answer.headers.has_token("Allow", "INVITE"));
+            assert_eq!(
+                status == 200,
+                answer.headers.get("Contact").is_some_and(|it| it.ends_with(";isfocus"))
+            );
+        }
+    }
+    let answer = desk.asks(tcp(1), "REGISTER", "sip:example.test", "conference@example.test").unwrap();
+    assert_eq!(answer.status, 403);
+}

@@ -23,7 +23,9 @@ fn goes(desk: &mut Desk) -> String {
                 response.status.to_string()
             }
             Action::Transmit { message: Message::Request(_), flow } => format!("to {}", flow.id),
-            Action::ToFactory { user, .. } => format!("factory for {}", user.user()),
+            Action::ToFactory { user, .. } | Action::CreateConference { user, .. } => {
+                format!("factory for {}", user.user())
+            }
             Action::ToFocus { event, .. } => match *event {
                 focus_host::Event::Request { sender, .. } => format!("focus for {}", sender.user.user()),
                 focus_host::Event::McuInvite { user, .. } => format!("mcu for {}", user.user()),
@@ -49,7 +51,9 @@ fn the_target_decides() {
     desk.done.clear();
     for (method, uri, expect) in [
         ("SERVICE", FACTORY, "factory for ann"),
-        ("INVITE", FACTORY, "405"),
+        ("INVITE", FACTORY, "factory for ann"),
+        ("MESSAGE", FACTORY, "405"),
+        ("INVITE", "sip:conference@example.test", "factory for ann"),
         ("INVITE", CONFERENCE, "focus for ann"),
         ("SUBSCRIBE", CONFERENCE, "focus for ann"),
         ("INFO", CONFERENCE, "focus for ann"),

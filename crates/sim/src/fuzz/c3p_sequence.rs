@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use confab_conference::{
-    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, PersonalDocument, SubscriptionId},
+    focus::{Action, CommandId, Event, Focus, InviteId, JoinId, PersonalDocument, Referral, SubscriptionId},
     policy::{Identity, MeetingPolicy},
     record::{ConferenceRecord, Invitee},
 };
@@ -157,6 +157,14 @@ impl Stage {
                     self.passed.remove(&invite);
                     self.happens(Event::InviteLost { invite });
                 }
+            }
+            7 if how % 4 == 2 => {
+                let command = CommandId(self.next_id());
+                self.commands.insert(command, Question::Asked);
+                let target = user(how / 16);
+                let wanted =
+                    if how < 128 { Referral::Call { uri: target.to_string() } } else { Referral::Remove };
+                self.happens(Event::Referred { command, user: user(whom), target, wanted });
             }
             7 => {
                 let invite = InviteId(self.next_id());

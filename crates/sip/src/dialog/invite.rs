@@ -11,7 +11,7 @@ use super::{
 use crate::{Method, NameAddr, Request, Response};
 
 /// What may be sent to us within the dialog.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, MESSAGE, UPDATE, OPTIONS";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, UPDATE, REFER, OPTIONS";
 
 /// One participant's session with us, from INVITE to BYE.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,12 @@
 //! The standard reason phrases (RFC 3261 §21 and the extensions OCS uses).
 
+use bytes::Bytes;
+
+/// A status line as the body of a notification (RFC 3420): the outcome of a REFER.
+pub fn sipfrag(status: u16) -> Bytes {
+    format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)).into()
+}
+
 /// The phrase people are used to for `status`; for a status without one, that of its class.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
