@@ -1,0 +1,95 @@
+//! Plain SIP clients in conferences with clients of OCS (RFC 4579, 4575, 4028, 3515).
+
+use confab_interop::baresip::{Account, Baresip};
+use confab_interop::meeting::Meeting;
+use confab_interop::server::Authentication;
+use confab_interop::sipe::{SignOn, Sipe};
+use confab_interop::sipp::{Scenario, Sipp, Transport};
+use confab_interop::{Scratch, Server, Tool, namespace};
+
+const PAT: &str = "sip:pat@example.test";
+
+/// Starts a scenario of this user with a word filled in.
+fn start(
+    scratch: &Scratch,
+    server: &Server,
+    file: &str,
+    transport: Transport,
+    user: &str,
+    word: (&str, &str),
+) -> Sipp {
+    let scenario = Scenario {
+        file,
+        server: Some(server.address()),
+        transport,
+        user,
+        password: "unused",
+        authenticated_uri: "example.test",
+        keys: &[word],
+        call_id: None,
+    };
+    Sipp::start(scratch, &scenario)
+}
+
+#[test]
+fn a_phone_chats_with_two_sipes() {
+    namespace::run("a_phone_chats_with_two_sipes", &[Tool::Sipe, Tool::Sipp], |scratch| {
+        let mut server = Server::start(scratch, Authentication::Nobody);
+        let mut meeting = Meeting::begin(scratch, &mut server);
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let word = ("conf_id", meeting.id());
+            let mut pat = start(scratch, &server, "plain_member", transport, "pat", word);
+            pat.wait_logged("pat is in");
+            for member in [&mut meeting.alice, &mut meeting.bob] {
+                member.client.wait("chat-user-joined", |event| event["who"] == PAT);
+            }
+            meeting.alice.says("hello pat");
+            for member in [&mut meeting.alice, &mut meeting.bob] {
+                member.client.wait("message", |event| {
+                    let text = event["text"].as_str().unwrap_or_default();
+                    event["who"] == PAT && event["dir"] == "in" && text.starts_with("hello from a phone")
+                });
+            }
+            for member in [&mut meeting.alice, &mut meeting.bob] {
+                member.client.wait("chat-user-left", |event| event["who"] == PAT);
+            }
+            pat.finish();
+        }
+        meeting.leave();
+        meeting.sign_off();
+    });
+}
+
+#[test]
+fn a_phone_makes_a_conference_and_has_a_sipe_called() {
+    namespace::run(
+        "a_phone_makes_a_conference_and_has_a_sipe_called",
+        &[Tool::Sipe, Tool::Sipp],
+        |scratch| {
+            let server = Server::start(scratch, Authentication::Nobody);
+            let mut dave = Sipe::signed_on(scratch, "dave", SignOn::Tcp(server.address()));
+            let mut pat = start(scratch, &server, "plain_create", Transport::Tcp, "pat", ("guest", "dave"));
+            pat.wait_logged("the REFER ended with 200");
+            dave.wait("message", |event| event["text"].as_str().unwrap_or_default().contains("hello all"));
+            pat.finish();
+            dave.quit();
+        },
+    );
+}
+
+#[test]
+fn a_voice_phone_is_told_that_there_is_no_voice() {
+    namespace::run("a_voice_phone_is_told_that_there_is_no_voice", &[Tool::Baresip, Tool::Sipp], |scratch| {
+        let server = Server::start(scratch, Authentication::Nobody);
+        let account = Account { user: "bob", password: "unused", transport: "tcp", server: server.address() };
+        let mut bob = Baresip::start(scratch, &account);
+        bob.wait("REGISTER_OK");
+        bob.command("dial", "sip:conference@example.test");
+        let closed = bob.wait("CALL_CLOSED");
+        assert!(closed["param"].as_str().unwrap_or_default().contains("488"), "{closed}");
+        // It has no chat either: the call to it comes to nothing, and who wanted it is told.
+        let mut pat = start(scratch, &server, "plain_create", Transport::Tcp, "pat", ("guest", "bob"));
+        pat.wait_logged("the REFER ended with 480");
+        pat.finish();
+    });
+}
