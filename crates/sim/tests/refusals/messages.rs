@@ -64,7 +64,17 @@ async fn methods_and_content_that_do_not_fit_are_refused() {
     let rows = [
         ("an unknown method", Raw { method: "DANCE", ..invite.clone() }, (405, "")),
         ("MESSAGE to the Focus", Raw { method: "MESSAGE", ..invite.clone() }, (405, "")),
-        ("INVITE to the factory", Raw { method: "INVITE", ..scene.service("<getConferences/>") }, (405, "")),
+        // A plain client makes a conference by INVITE, with an offer of media and no command.
+        (
+            "a command by INVITE to the factory",
+            Raw { method: "INVITE", ..scene.service("<getConferences/>") },
+            (415, ""),
+        ),
+        (
+            "MESSAGE to the factory",
+            Raw { method: "MESSAGE", ..scene.service("<getConferences/>") },
+            (405, ""),
+        ),
         ("another content type", Raw { content_type: "text/plain", ..invite.clone() }, (415, "")),
         ("no content type", Raw { content_type: "", ..invite.clone() }, (415, "")),
         (
