@@ -1,0 +1,43 @@
+//! The data plane: what is heard and seen in a conference, packet by packet (step 8 of the join flow).
+//!
+//! It has no socket and no clock. Its shell hands in datagrams and the time, and takes what is to be
+//! sent through a [`Sink`]; nothing is allocated, locked or logged for a packet. Commands come from
+//! the A/V MCU, whose words are those of [`session`].
+//!
+//! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
+
+pub mod session;
+
+use std::net::SocketAddr;
+
+pub use session::{Command, Event, LegId, LegSpec};
+
+/// One of the two flows of a stream (RFC 3550 §11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flow {
+    /// RTP, and RTCP as well where both share a port (RFC 5761).
+    Rtp,
+    /// RTCP.
+    Rtcp,
+}
+
+/// What one socket is for: a flow of one stream of one leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// The leg.
+    pub leg: LegId,
+    /// Audio or video.
+    pub kind: session::Kind,
+    /// RTP or RTCP.
+    pub flow: Flow,
+}
+
+/// Where the data plane puts what it wants done.
+pub trait Sink {
+    /// Send a datagram.
+    fn send(&mut self, port: Port, to: SocketAddr, datagram: &[u8]);
+    /// From now on only `from` speaks to this port, so the shell may connect its socket.
+    fn connect(&mut self, port: Port, from: SocketAddr);
+    /// Tell the MCU.
+    fn tell(&mut self, event: Event);
+}
