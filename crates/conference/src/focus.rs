@@ -210,6 +210,8 @@ pub enum Event {
     },
     /// The organizer deleted the record, or an administrator ended the meeting.
     EndRequested,
+    /// Something was not heard, because it broke the Focus.
+    Unheard,
     /// The Focus has failed too often to go on: the meeting is ended as well as can be.
     Broken,
 }
@@ -512,6 +514,7 @@ impl Machine for Focus {
             Event::RecordGone => self.record_gone(now, out),
             Event::RecordChanged { record } => self.record_changed(now, *record, out),
             Event::EndRequested => self.end(now, Ending::ConferenceEnded, out),
+            Event::Unheard => {}
             Event::Broken => self.end(now, Ending::Broken, out),
         }
         self.live_on(now, out);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Focus,
-    mcu_session::{MCU_WAIT, Purpose},
+    mcu_session::{MCU_WAIT, Purpose, RETRY_FIRST},
 };
 use crate::reason::Reason;
 
@@ -92,8 +92,12 @@ impl Focus {
         }
         self.lose_medium_joins(now, media, &kept, out);
         let moving = Moving { until: now + MCU_WAIT, server_uri: None };
-        self.mcus.handovers().moving.insert(media, moving);
-        self.request_mcu(media, out);
+        let former = self.mcus.handovers().moving.insert(media, moving);
+        if former.is_some_and(|former| former.until + RETRY_FIRST > now + MCU_WAIT) {
+            self.request_mcu_later(now, media);
+        } else {
+            self.request_mcu(media, out);
+        }
     }
 
     fn answer_for_lost(&self, media: McuType, request_id: u32, code: Code) -> cccp::Response {

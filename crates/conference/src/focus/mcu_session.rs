@@ -21,7 +21,7 @@ use crate::{
 /// How long an INVITE waits for its conferencing server to come up (the 30 s of UCMA).
 pub(super) const MCU_WAIT: Duration = Duration::from_secs(30);
 /// How soon the factory is asked again after it found no server; doubled each time up to the last.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(30);
 
 /// The conferencing servers of one conference.
@@ -180,6 +180,13 @@ impl Focus {
         };
         self.mcus.mcus.insert(media, Mcu::Provisioning { attempts });
         out.push(Action::RequestMcu { media });
+    }
+
+    /// One that was lost a moment ago, too, is asked for only after a while: who answers the factory
+    /// and nothing else would keep us busy with nothing else.
+    pub(super) fn request_mcu_later(&mut self, now: Time, media: McuType) {
+        self.mcus.mcus.insert(media, Mcu::Provisioning { attempts: 0 });
+        self.mcu_unavailable(now, media);
     }
 
     pub(super) fn mcu_ready(

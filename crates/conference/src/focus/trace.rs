@@ -81,7 +81,9 @@ impl Traced for Event {
             Event::RecordGone => FlowNote::new(4, Store, Focus, "the record was deleted"),
             Event::Broken => FlowNote::new(7, Focus, Focus, "end the meeting, which is broken"),
             Event::StoreFailed => FlowNote::new(4, Store, Focus, "the record could not be saved"),
-            Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } => return None,
+            Event::Refresh { .. } | Event::Behind { .. } | Event::Unsubscribed { .. } | Event::Unheard => {
+                return None;
+            }
         };
         Some(note)
     }

@@ -314,3 +314,18 @@ fn an_invite_under_way_is_refused_when_the_meeting_ends() {
     assert_eq!(verdict(&done, call), Some("conferenceDoesntExist"));
     assert_eq!(done.last(), Some(&Action::End));
 }
+
+#[test]
+fn a_server_that_is_lost_again_at_once_is_asked_for_after_a_while() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.mcu_ready();
+    stage.look();
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    assert!(stage.look().contains(&Action::RequestMcu { media: McuType::Chat }));
+    stage.mcu_ready();
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    assert!(!stage.look().contains(&Action::RequestMcu { media: McuType::Chat }));
+    stage.wait(Duration::from_secs(1));
+    assert!(stage.look().contains(&Action::RequestMcu { media: McuType::Chat }));
+}

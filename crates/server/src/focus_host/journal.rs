@@ -125,7 +125,9 @@ impl Journaled {
         let heard_of = match heard {
             Some(event) if event.asks() => {
                 self.live.host().apologize(event, out);
-                true
+                // One that broke at its first must know that nobody is in.
+                let unheard = Event::Focus(focus::Event::Unheard);
+                survives(&mut *self.live, now, Some(unheard), out)
             }
             fact => mended && survives(&mut *self.live, now, fact, out),
         };

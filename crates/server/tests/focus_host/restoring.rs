@@ -111,6 +111,16 @@ fn a_question_that_breaks_it_is_answered_and_all_else_goes_on() {
 }
 
 #[test]
+fn one_that_broke_at_its_first_ends_when_nobody_comes() {
+    let (mut hall, fuse) = fragile_hall();
+    fuse.store(1, Ordering::Relaxed);
+    let invite = hall.invite("ann", "ann");
+    assert_eq!(hall.asks(flow(1), "ann", invite).status, 500);
+    hall.waits(Duration::from_secs(601));
+    assert!(hall.has_ended());
+}
+
+#[test]
 fn a_fact_that_broke_it_is_heard_once_more() {
     let (mut hall, fuse) = fragile_hall();
     hall.joins(1, "ann");
