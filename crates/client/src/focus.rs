@@ -239,9 +239,9 @@ impl Session {
                 self.foretold = Some(Ending::ConferenceEnded);
                 return;
             }
-            Applied::Gap => return self.resubscribe(cx),
+            Applied::Gap => return self.misses(cx, document.version),
             Applied::Changed(changes) => {
-                self.subscription.awaits_full = false;
+                self.caught_up(cx);
                 if let (false, Some(version)) = (changes.is_empty(), self.roster.version()) {
                     cx.observe(Observation::Roster { version, changes });
                 }

@@ -27,6 +27,8 @@ pub(super) struct Subscription {
     refreshing: bool,
     /// Whether documents are missing and a full one was asked for.
     pub(super) awaits_full: bool,
+    /// The newest version of what came and could not be used, for something before it was missing.
+    missed: Option<u32>,
     pub(super) refresh_at: Option<Time>,
 }
 
@@ -76,6 +78,21 @@ impl Session {
             // A first SUBSCRIBE that is not answered yet will bring a full document.
             None if self.subscription.opening.is_some() => {}
             None => self.subscribe(cx),
+        }
+    }
+
+    /// A partial document came after one that did not.
+    pub(super) fn misses(&mut self, cx: &mut Context<'_>, version: u32) {
+        self.subscription.missed = self.subscription.missed.max(Some(version));
+        self.resubscribe(cx);
+    }
+
+    /// A document was used. If it was the full one that was asked for, and is older than one that came
+    /// ahead of it, it is asked for again, once.
+    pub(super) fn caught_up(&mut self, cx: &mut Context<'_>) {
+        self.subscription.awaits_full = false;
+        if self.subscription.missed.take() > self.roster.version() {
+            self.resubscribe(cx);
         }
     }
 

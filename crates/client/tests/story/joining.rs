@@ -143,6 +143,25 @@ fn partial_documents_change_the_roster_and_a_gap_asks_anew() {
 }
 
 #[test]
+fn a_full_document_that_a_partial_one_overtook_is_asked_for_once_more() {
+    let mut desk = Desk::of("vivian");
+    let joined = desk.join("presenter");
+    let headers = [DOCUMENT, ("Event", "conference"), ("Subscription-State", "active;expires=3600")];
+    let full = [DOCUMENT, ("Expires", "3600")];
+    let carol = person("carol", "attendee", "full", "focus");
+    // Version 2 is lost. While a full one is on its way, the next change comes, ahead of it.
+    desk.tell(&joined.subscription, "BENOTIFY", 3, &headers, &info("partial", 3, ""));
+    let again = desk.request(&Method::Subscribe);
+    desk.tell(&joined.subscription, "BENOTIFY", 4, &headers, &info("partial", 4, ""));
+    desk.nothing_sent();
+    desk.reply(&again, 200, &full, &first_document(3, ""));
+    let once_more = desk.request(&Method::Subscribe);
+    desk.reply(&once_more, 200, &full, &first_document(4, &carol));
+    desk.nothing_sent();
+    assert!(desk.client.roster().unwrap().participant(&user("carol")).is_some());
+}
+
+#[test]
 fn notify_is_answered_and_extends_the_subscription() {
     let mut desk = Desk::of("vivian");
     let joined = desk.join("attendee");
