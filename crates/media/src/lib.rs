@@ -4,8 +4,10 @@
 //! sent through a [`Sink`]; nothing is allocated, locked or logged for a packet. Commands come from
 //! the A/V MCU, whose words are those of [`session`].
 //!
+//! - `rtcp.rs`: reports and feedback.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
 
+pub mod rtcp;
 pub mod session;
 
 use std::net::SocketAddr;
