@@ -6,9 +6,13 @@
 //!
 //! - `rtcp.rs`: reports and feedback.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
+//! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` finds his address, `srtp.rs` protects.
 
+mod latch;
 pub mod rtcp;
 pub mod session;
+mod srtp;
+pub mod transport;
 
 use std::net::SocketAddr;
 
@@ -40,6 +44,11 @@ pub trait Sink {
     fn send(&mut self, port: Port, to: SocketAddr, datagram: &[u8]);
     /// From now on only `from` speaks to this port, so the shell may connect its socket.
     fn connect(&mut self, port: Port, from: SocketAddr);
+    /// Anybody may speak to this port again, because the peer says that he has moved. A shell that does not
+    /// connect its sockets has nothing to do.
+    fn disconnect(&mut self, port: Port) {
+        let _ = port;
+    }
     /// Tell the MCU.
     fn tell(&mut self, event: Event);
 }
