@@ -30,7 +30,12 @@ type Section = fn() -> Pin<Box<dyn Future<Output = ()>>>;
 /// Everything there is to measure.
 const SECTIONS: [(&str, Section); 5] = [
     ("dialogs", || Box::pin(async { telling::of_one_focus() })),
-    ("telling", || Box::pin(telling::of_a_whole_server())),
+    ("telling", || {
+        Box::pin(async {
+            telling::of_a_whole_server().await;
+            telling::of_pipes_alone().await;
+        })
+    }),
     ("scheduling", || Box::pin(scheduling::measure())),
     ("joining", || Box::pin(joining::measure())),
     ("memory", || Box::pin(memory::measure())),

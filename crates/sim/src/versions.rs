@@ -59,13 +59,15 @@ impl Versions {
         let dialog = (line, call_id.to_string());
         let number = match message {
             Message::Request(_) => cseq.number,
-            // The same answer may go out again.
-            Message::Response(_)
-                if self.answered.insert(dialog.clone(), cseq.number) == Some(cseq.number) =>
-            {
-                return;
+            Message::Response(_) => {
+                let answered = self.answered.entry(dialog.clone()).or_default();
+                if cseq.number <= *answered {
+                    // The same answer may go out again, even after that to a later SUBSCRIBE.
+                    return;
+                }
+                *answered = cseq.number;
+                0
             }
-            Message::Response(_) => 0,
         };
         match ConferenceInfo::parse(message.body()) {
             Ok(document) => self.told(dialog, number, document.state, document.version),

@@ -19,7 +19,7 @@ use tokio::io::DuplexStream;
 /// Everybody's SIP domain.
 pub const DOMAIN: &str = "example.test";
 /// Bytes in flight in one direction of a stream: as much as the socket of a small client takes.
-const STREAM_BUFFER: usize = 16 * 1024;
+pub const STREAM_BUFFER: usize = 16 * 1024;
 /// More people, conferences and connections than any measurement makes.
 const PLENTY: usize = 100_000;
 

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use confab_conference::{
     focus::Focus,
     policy::{Identity, MeetingPolicy},
@@ -15,10 +16,10 @@ use confab_schema::{
 };
 use confab_server::focus_host::{Action, Event, FocusHost, Sender};
 use confab_sip::{Flow, Request, TransactionOutput, Transactions, Transport};
-use tokio::time::sleep;
+use tokio::{io::AsyncWriteExt, time::sleep};
 
 use crate::{
-    bed::{Bed, DOMAIN},
+    bed::{Bed, DOMAIN, STREAM_BUFFER},
     caller::Caller,
     participant::{Participant, Told},
     report::{Spread, Watch, line, micros, millis, spread},
@@ -116,11 +117,25 @@ impl Meeting {
         out
     }
 
-    /// Somebody joins; how long it takes to write to everybody.
-    fn one_change(&mut self, subscribers: usize) -> Duration {
+    /// What somebody is told of one change, as it stands on the wire.
+    fn telling(&mut self) -> Bytes {
+        self.someone_joins();
+        let told = self.tell().into_iter().find_map(|action| match action {
+            Action::Send { request, .. } => Some(request.to_bytes()),
+            _ => None,
+        });
+        told.expect("everybody is told")
+    }
+
+    fn someone_joins(&mut self) {
         self.visitor += 1;
         let request = Caller::new(&format!("person{}", self.visitor)).joining(&self.conference);
         self.hear(self.visitor, request);
+    }
+
+    /// Somebody joins; how long it takes to write to everybody.
+    fn one_change(&mut self, subscribers: usize) -> Duration {
+        self.someone_joins();
         let watch = Watch::start();
         let out = self.tell();
         let told = watch.wall();
@@ -154,6 +169,45 @@ pub async fn of_a_whole_server() {
             millis(wall.p99)
         );
         line(&format!("one change told to {subscribers} by a whole server"), &figure);
+    }
+}
+
+/// The same bytes through the same pipes to the same readers, but from nobody who had to think: what of
+/// the figures above is not the server's.
+pub async fn of_pipes_alone() {
+    for subscribers in SUBSCRIBERS {
+        let told = Arc::new(Told::default());
+        let document = Meeting::of(subscribers).telling();
+        let mut writers = Vec::new();
+        for number in 0..subscribers / EACH {
+            let (near, far) = tokio::io::duplex(STREAM_BUFFER);
+            let person = Participant::new(&format!("person{number}"), near, &told);
+            let (writer, mut documents) = tokio::sync::mpsc::channel::<Bytes>(EACH);
+            let writing = tokio::spawn(async move {
+                let (_, mut far) = tokio::io::split(far);
+                while let Some(document) = documents.recv().await {
+                    far.write_all(&document).await.expect("somebody reads");
+                }
+            });
+            writers.push((writer, writing, person));
+        }
+        let mut work = Vec::new();
+        for _ in 0..ROUNDS {
+            let before = told.count();
+            let watch = Watch::start();
+            for (writer, ..) in &writers {
+                for _ in 0..EACH {
+                    writer.send(document.clone()).await.expect("somebody writes");
+                }
+            }
+            told.until(before + subscribers).await;
+            work.push(watch.work());
+        }
+        let each = micros(spread(work).median) / subscribers as f64;
+        line(
+            &format!("the same to {subscribers} by pipes and reading ends alone"),
+            &format!("{each:>8.2} µs each"),
+        );
     }
 }
 
