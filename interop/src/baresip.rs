@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Deadline, Process, Scratch, ports, tools};
+use crate::sound::{self, Ear, TONES};
+use crate::voice::{Encryption, Voice};
+use crate::{Deadline, Process, Scratch, poll, ports, server};
 
 /// No netstring of ctrl_tcp is longer.
 const LONGEST_FRAME: usize = 1 << 20;
@@ -33,54 +34,86 @@ pub struct Baresip {
     received: Vec<u8>,
     unread: Vec<Value>,
     all: Vec<Value>,
+    ear: Ear,
     _process: Process,
 }
 
 impl Baresip {
     /// Starts a phone that registers.
     pub fn start(scratch: &Scratch, account: &Account) -> Baresip {
+        Baresip::registered(scratch, account, &Voice::plain(TONES[0]))
+    }
+
+    /// The same with a voice of its own.
+    pub fn registered(scratch: &Scratch, account: &Account, voice: &Voice) -> Baresip {
         let Account { user, password, transport, server } = account;
         let line = format!(
-            "<sip:{user}@example.test;transport={transport}>;auth_user={user};auth_pass={password};\
-             outbound=\"sip:{server};transport={transport}\";regint=3600"
+            "<sip:{user}@{};transport={transport}>;auth_user={user};auth_pass={password};\
+             outbound=\"sip:{server};transport={transport}\";regint=3600;{}",
+            server::DOMAIN,
+            parameters(voice)
         );
         // Port 0: each transport takes a free one, and the Contact names it.
-        Baresip::with_account(scratch, user, "127.0.0.1:0", &line)
+        let mut phone =
+            Baresip::run(scratch, user, voice, &SocketAddr::new(voice.address, 0).to_string(), "");
+        // Only now, or the outcome of the registration could come before anybody listens.
+        phone.command("uanew", &line);
+        phone
+    }
+
+    /// Starts a phone that registers with nobody and sends everything to this server over TCP.
+    pub fn guest(scratch: &Scratch, user: &str, server: SocketAddr, voice: &Voice) -> Baresip {
+        let line = format!(
+            "<sip:{user}@{};transport=tcp>;outbound=\"sip:{server};transport=tcp\";regint=0;{}",
+            server::DOMAIN,
+            parameters(voice)
+        );
+        Baresip::run(scratch, user, voice, &SocketAddr::new(voice.address, 0).to_string(), &line)
     }
 
     /// Starts a phone without a registrar that is called at this address.
-    pub fn unregistered(scratch: &Scratch, user: &str, address: SocketAddr) -> Baresip {
-        let line = format!("<sip:{user}@{address};transport=tcp>;regint=0");
-        Baresip::with_account(scratch, user, &address.to_string(), &line)
+    pub fn unregistered(scratch: &Scratch, user: &str, address: SocketAddr, voice: &Voice) -> Baresip {
+        let line = format!("<sip:{user}@{address};transport=tcp>;regint=0;{}", parameters(voice));
+        Baresip::run(scratch, user, voice, &address.to_string(), &line)
     }
 
-    fn with_account(scratch: &Scratch, name: &str, listen: &str, account: &str) -> Baresip {
+    fn run(scratch: &Scratch, name: &str, voice: &Voice, listen: &str, account: &str) -> Baresip {
         let folder = scratch.file(&format!("baresip-{name}"));
-        let control = ports::free();
+        let control = SocketAddr::new(voice.address, ports::free().port());
         fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let write = |file: &str, text: String| {
             fs::write(folder.join(file), text).expect("the temporary folder can be written");
         };
         let path = folder.to_str().expect("the temporary folder has a plain name");
-        write("config", config(listen, control, path));
-        write("accounts", String::new());
+        write("config", config(voice, listen, control, path));
+        write("accounts", format!("{account}\n"));
         write("contacts", String::new());
-        let mut command = Command::new(tools::program("baresip").expect("the scenario has asked for it"));
+        sound::write_wav(&folder.join("says.wav"), voice.tone);
+        let mut command = voice.command("baresip");
         command.args(["-s", "-f", path]); // -s: every SIP message is in the log
         let process = Process::start(scratch, &format!("baresip-{name}"), command);
-        ports::wait_until_open(control, Deadline::step());
-        let control = TcpStream::connect(control).expect("ctrl_tcp listens");
-        let mut phone = Baresip {
+        let control = poll(Deadline::step(), || TcpStream::connect(control).ok());
+        Baresip {
             name: name.to_owned(),
-            control,
+            control: control.unwrap_or_else(|| panic!("{name} opens no control port")),
             received: Vec::new(),
             unread: Vec::new(),
             all: Vec::new(),
+            ear: Ear::newest(name, folder, "-dec.wav"),
             _process: process,
-        };
-        // Only now, or the outcome of the registration could come before anybody listens.
-        phone.command("uanew", &format!("{account};answermode=auto;audio_codecs=pcmu,pcma"));
-        phone
+        }
+    }
+
+    /// What it hears.
+    pub fn ear(&self) -> &Ear {
+        &self.ear
+    }
+
+    /// Calls this address and waits until it is answered.
+    pub fn dial(&mut self, uri: &str) {
+        self.command("dial", uri);
+        let answer = self.wait_any(&["CALL_ESTABLISHED", "CALL_CLOSED"]);
+        assert_eq!(answer["type"], "CALL_ESTABLISHED", "{}: {answer}", self.name);
     }
 
     /// Sends a command; what comes of it is an event.
@@ -148,28 +181,48 @@ fn take_netstring(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(frame)
 }
 
-/// File audio, loopback only. Two channels at 48 kHz are what `ausine` insists on: otherwise the audio does not start, and
-/// then baresip 1.0.0 never sends its 200. `net_interface` wants an address; without it the SDP names another one.
-fn config(listen: &str, control: SocketAddr, folder: &str) -> String {
+/// What an account is told of its calls.
+fn parameters(voice: &Voice) -> String {
+    let mut parameters = format!("answermode=auto;audio_codecs={};dtmfmode=rtpevent", voice.codecs);
+    parameters.push_str(match voice.encryption {
+        Encryption::None => "",
+        Encryption::Optional => ";mediaenc=srtp",
+        Encryption::Required => ";mediaenc=srtp-mand",
+    });
+    match voice.turn {
+        Some((server, user, password)) => parameters.push_str(&format!(
+            ";medianat=turn;stunserver=\"turn:{server}\";stunuser={user};stunpass={password}"
+        )),
+        None if voice.ice => parameters.push_str(";medianat=ice"),
+        None => {}
+    }
+    parameters
+}
+
+/// File audio, one address only. `net_interface` wants an address; without it the SDP names another one. What it hears is
+/// recorded as it is decoded, in a file for each call.
+fn config(voice: &Voice, listen: &str, control: SocketAddr, folder: &str) -> String {
+    let modules = ["g711", "g722", "opus", "aufile", "sndfile", "srtp", "stun", "turn", "ice"];
+    let modules: String = modules.iter().map(|module| format!("module {module}.so\n")).collect();
+    let rate = sound::RATE;
     format!(
         "sip_listen {listen}\n\
-         net_interface 127.0.0.1\n\
+         net_interface {}\n\
          ctrl_tcp_listen {control}\n\
-         audio_source ausine,440\n\
+         audio_source aufile,{folder}/says.wav\n\
          audio_player aufile,{folder}/heard.wav\n\
          audio_alert aufile,/dev/null\n\
-         ausrc_srate 48000\n\
-         ausrc_channels 2\n\
-         auplay_srate 48000\n\
+         ausrc_srate {rate}\n\
+         ausrc_channels 1\n\
+         auplay_srate {rate}\n\
          auplay_channels 1\n\
          module_path /usr/lib/baresip/modules\n\
-         module g711.so\n\
-         module aufile.so\n\
-         module ausine.so\n\
+         {modules}\
          module_tmp account.so\n\
          module_app menu.so\n\
          module_app ctrl_tcp.so\n\
-         snd_path {folder}\n"
+         snd_path {folder}\n",
+        voice.address
     )
 }
 

@@ -1,4 +1,4 @@
-//! Foreign clients driven against a real `confab` process: SIPE through libpurple, baresip and SIPp.
+//! Foreign clients driven against a real `confab` process: SIPE through libpurple, baresip, linphone and SIPp.
 //!
 //! A test in `tests/` calls [`namespace::run`] and gets a [`Scratch`]; with it, it starts a [`Server`] and the clients it
 //! needs. Everything started is a child of the test, ended by its id, and its log is printed when the test fails. Waiting is
@@ -10,6 +10,7 @@ pub mod attack;
 pub mod baresip;
 pub mod dns;
 pub mod guest;
+pub mod linphone;
 pub mod mcu;
 pub mod meeting;
 pub mod namespace;
@@ -17,6 +18,11 @@ pub mod ports;
 pub mod server;
 pub mod sipe;
 pub mod sipp;
+pub mod sound;
+pub mod tap;
+pub mod turn;
+pub mod voice;
+pub mod wire;
 
 mod deadline;
 mod process;

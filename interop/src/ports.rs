@@ -20,6 +20,18 @@ pub fn free() -> SocketAddr {
     panic!("no port is free over both UDP and TCP");
 }
 
+/// An even loopback port, free over UDP as the next three are: what a program takes for RTP and RTCP.
+pub fn free_pair() -> u16 {
+    for _ in 0..ATTEMPTS {
+        let port = free().port() & !1;
+        let is_free = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if port < u16::MAX - 3 && (port..port + 4).all(is_free) {
+            return port;
+        }
+    }
+    panic!("no two pairs of ports are free over UDP");
+}
+
 /// Waits until somebody receives at this loopback address, over whichever transport.
 pub fn wait_until_open(address: SocketAddr, deadline: Deadline) {
     let open = || ["/proc/net/tcp", "/proc/net/udp"].iter().any(|table| lists(table, address.port()));

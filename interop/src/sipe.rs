@@ -6,8 +6,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::sound::{self, Ear};
 use crate::{Deadline, Line, Process, Scratch, poll, scratch, tools};
 
+/// The rate of what purple-driver records, in samples a second.
+const RECORDED_RATE: u32 = 16_000;
 /// How many of the last events a failed wait shows.
 const SHOWN_EVENTS: usize = 12;
 
@@ -29,15 +32,44 @@ pub struct Sipe {
     debug_log: PathBuf,
     unread: Vec<Value>,
     all: Vec<Value>,
+    ear: Option<Ear>,
 }
 
 impl Sipe {
     /// Starts a client for `sip:NAME@example.test`; it begins to sign on.
     pub fn start(scratch: &Scratch, name: &str, sign_on: SignOn) -> Sipe {
+        Sipe::run(scratch, name, sign_on, None)
+    }
+
+    /// Starts a client that says this tone in calls, accepts them, and waits until it has signed on.
+    pub fn with_voice(scratch: &Scratch, name: &str, sign_on: SignOn, tone: u32) -> Sipe {
+        let mut sipe = Sipe::run(scratch, name, sign_on, Some(tone));
+        sipe.wait("signed-on", |_| true);
+        sipe
+    }
+
+    /// What it hears in calls.
+    pub fn ear(&self) -> &Ear {
+        self.ear.as_ref().expect("it was started with a voice")
+    }
+
+    fn run(scratch: &Scratch, name: &str, sign_on: SignOn, tone: Option<u32>) -> Sipe {
         let debug_log = scratch.log(&format!("{name}-sipe.log"));
         let mut command = Command::new(tools::purple_driver());
         // NTLM is what SIPE takes for granted; with a server that challenges nobody it makes no difference.
-        command.args(["-u", &format!("{name}@example.test"), "-p", "unused", "-a", "ntlm", "--no-media"]);
+        command.args(["-u", &format!("{name}@example.test"), "-p", "unused", "-a", "ntlm"]);
+        let heard = scratch.file(&format!("{name}-heard.raw"));
+        match tone {
+            None => {
+                command.arg("--no-media");
+            }
+            Some(tone) => {
+                let loudness = sound::AMPLITUDE / f64::from(i16::MAX);
+                command.arg("--accept-calls").arg("--record").arg(&heard).arg("--audio").arg(format!(
+                    "audiotestsrc is-live=true wave=sine freq={tone} volume={loudness:.4} ! audioconvert ! audioresample"
+                ));
+            }
+        }
         command.arg("-d").arg(&debug_log);
         match sign_on {
             SignOn::Tcp(server) => command.args(["-s", &server.to_string(), "-t", "tcp"]),
@@ -48,7 +80,8 @@ impl Sipe {
         command.env("GST_REGISTRY", scratch::repository().join("build/gstreamer-registry.bin"));
         let mut process = Process::start(scratch, name, command);
         process.also_log(debug_log.clone());
-        Sipe { name: name.to_owned(), process, debug_log, unread: Vec::new(), all: Vec::new() }
+        let ear = tone.map(|_| Ear::raw(name, heard, RECORDED_RATE));
+        Sipe { name: name.to_owned(), process, debug_log, unread: Vec::new(), all: Vec::new(), ear }
     }
 
     /// Starts a client and waits until it has signed on.

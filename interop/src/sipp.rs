@@ -1,10 +1,10 @@
 //! SIPp: scenarios written by hand in `interop/sipp/*.xml`, one call each.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Deadline, Process, Scratch, poll, ports, scratch, tools};
+use crate::{Deadline, Process, Scratch, poll, ports, scratch, sound, tools};
 
 /// How long a scenario waits for one message, in milliseconds.
 const RECEIVE_TIMEOUT_MS: &str = "15000";
@@ -52,6 +52,22 @@ pub struct Sipp {
 impl Sipp {
     /// Starts the scenario.
     pub fn start(scratch: &Scratch, scenario: &Scenario) -> Sipp {
+        Sipp::start_with(scratch, scenario, None, &[])
+    }
+
+    /// Starts a scenario that sends this tone as PCMU (`rtp_stream="says.pcmu..."`) from a port of its own; returns the port, at
+    /// which a [`crate::tap::Tap`] can listen.
+    pub fn speaking(scratch: &Scratch, scenario: &Scenario, tone: u32) -> (Sipp, u16) {
+        let port = ports::free_pair();
+        let folder = scratch.file(&format!("sipp-{port}"));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        // It fills in no words in the name of this file, so that the name is the same for all.
+        sound::write_pcmu(&folder.join("says.pcmu"), tone);
+        let more = ["-mi", "127.0.0.1", "-mp", &port.to_string()];
+        (Sipp::start_with(scratch, scenario, Some(&folder), &more), port)
+    }
+
+    fn start_with(scratch: &Scratch, scenario: &Scenario, folder: Option<&Path>, more: &[&str]) -> Sipp {
         let Scenario { file, server, transport, user, password, authenticated_uri, keys, call_id } = scenario;
         let local = ports::free();
         let name = format!("{file}-{}", local.port());
@@ -85,6 +101,10 @@ impl Sipp {
         command.args(["-key", "user", user, "-au", user, "-ap", password, "-auth_uri", authenticated_uri]);
         for (name, value) in *keys {
             command.args(["-key", name, value]);
+        }
+        command.args(more);
+        if let Some(folder) = folder {
+            command.current_dir(folder);
         }
         let mut process = Process::start(scratch, &format!("sipp-{name}"), command);
         process.also_log(log_path("errors"));

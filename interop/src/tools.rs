@@ -13,14 +13,20 @@ pub enum Tool {
     Sipe,
     /// baresip with its ctrl_tcp module.
     Baresip,
+    /// linphonec.
+    Linphone,
     /// SIPp.
     Sipp,
+    /// coturn.
+    Coturn,
     /// dnsmasq.
     Dnsmasq,
     /// Python 3.
     Python,
     /// A network of one's own: `in-namespace.sh` works here.
     Namespace,
+    /// A bad line (see [`crate::wire`]): a namespace, Python and the right to make TUN interfaces.
+    Line,
     /// More files open at once than ten thousand connections need.
     ManyFiles,
 }
@@ -37,11 +43,16 @@ impl Tool {
             }
             Tool::Sipe => None,
             Tool::Baresip => absent("baresip"),
+            Tool::Linphone => absent("linphonec"),
             Tool::Sipp => absent("sipp"),
+            Tool::Coturn => absent("turnserver"),
             Tool::Dnsmasq => absent("dnsmasq"),
             Tool::Python => absent("python3"),
             Tool::Namespace if namespaces_allowed() => None,
             Tool::Namespace => Some("this machine allows no network namespace".into()),
+            Tool::Line if !namespaces_allowed() => Tool::Namespace.missing(),
+            Tool::Line if !may_make_interfaces() => Some("/dev/net/tun cannot be opened".into()),
+            Tool::Line => absent("python3").or_else(|| absent("nsenter")),
             Tool::ManyFiles if open_files() >= MANY_FILES => None,
             Tool::ManyFiles => {
                 Some(format!("a process may have {} files open here, not {MANY_FILES}", open_files()))
@@ -59,6 +70,10 @@ fn open_files() -> u64 {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let hard = line.and_then(|line| line.split_ascii_whitespace().nth(1));
     hard.map_or(0, |hard| hard.parse().unwrap_or(u64::MAX))
+}
+
+fn may_make_interfaces() -> bool {
+    std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
 }
 
 /// The first thing of these that is missing, as a sentence.

@@ -4,6 +4,8 @@ use confab_interop::baresip::Baresip;
 use confab_interop::dns::Dns;
 use confab_interop::sipe::{SignOn, Sipe};
 use confab_interop::sipp::{Scenario, Sipp, Transport};
+use confab_interop::sound::TONES;
+use confab_interop::voice::Voice;
 use confab_interop::{Deadline, Line, Process, Tool, namespace, ports};
 
 #[test]
@@ -27,8 +29,9 @@ fn two_sipes_start() {
 fn two_baresips_call() {
     namespace::run("two_baresips_call", &[Tool::Baresip], |scratch| {
         let address = ports::free();
-        let mut bob = Baresip::unregistered(scratch, "bob", address);
-        let mut alice = Baresip::unregistered(scratch, "alice", ports::free());
+        let voice = Voice::plain(TONES[0]);
+        let mut bob = Baresip::unregistered(scratch, "bob", address, &voice);
+        let mut alice = Baresip::unregistered(scratch, "alice", ports::free(), &voice);
         alice.command("dial", &format!("sip:bob@{address};transport=tcp"));
         alice.wait("CALL_ESTABLISHED");
         bob.wait("CALL_ESTABLISHED");
