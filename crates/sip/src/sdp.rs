@@ -2,6 +2,15 @@
 //!
 //! What is read is printed again byte for byte: dialects differ in details that matter to someone
 //! (candidates of older drafts, blanks at line ends). Only what a media line says is checked.
+//!
+//! - `sdp/rtp.rs`: one medium over RTP as typed values; `sdp/crypto.rs` and `sdp/ice.rs` its keys and
+//!   connectivity checks;
+//! - `sdp/body.rs`: which description of a body is meant.
+
+pub mod body;
+pub mod crypto;
+pub mod ice;
+pub mod rtp;
 
 use std::fmt::Write;
 
@@ -235,7 +244,7 @@ impl Media {
     }
 
     /// The same medium as an answer refuses it (RFC 3264 §6).
-    fn refused(&self) -> Media {
+    pub fn refused(&self) -> Media {
         let mut value = format!("{} 0 {}", self.kind(), self.protocol());
         for format in self.formats() {
             write!(value, " {format}").expect("a String takes all that is written to it");
