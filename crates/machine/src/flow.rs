@@ -50,6 +50,8 @@ pub enum Component {
     McuFactory,
     /// The IM conferencing server.
     ImMcu,
+    /// The A/V conferencing server.
+    AvMcu,
 }
 
 impl Component {
@@ -64,6 +66,7 @@ impl Component {
             Component::Policy => "policy",
             Component::McuFactory => "MCUFactory",
             Component::ImMcu => "IMMCU",
+            Component::AvMcu => "AVMCU",
         }
     }
 
@@ -74,7 +77,7 @@ impl Component {
             Component::Client | Component::FrontEnd => "SIPStack",
             Component::FocusFactory | Component::Focus | Component::Policy | Component::Store => "S4",
             Component::McuFactory => "MCUFactory",
-            Component::ImMcu => "MCUInfra",
+            Component::ImMcu | Component::AvMcu => "MCUInfra",
         }
     }
 }

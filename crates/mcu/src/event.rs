@@ -1,7 +1,10 @@
 //! What a conference on an MCU hears and wants: C3P toward the Focus (step 7), SIP toward
 //! participants (step 8).
 
+use std::net::SocketAddr;
+
 use confab_machine::FlowNote;
+use confab_media::session::{self, Kind, LegId};
 use confab_schema::{cccp, conference_info::ConferenceInfo, uri::UserUri};
 use confab_sip::{Flow, Request, Response, ServerKey};
 
@@ -57,6 +60,32 @@ pub enum Event {
         /// The transaction.
         key: ServerKey,
     },
+    /// The ports of [`Action::OpenMedia`] are open.
+    MediaOpened {
+        /// The leg.
+        leg: LegId,
+        /// Where each flow is received, as participants can reach it: over IPv4 and IPv6 where both are
+        /// there. What shares a port is named once.
+        addresses: Vec<(Kind, confab_media::Flow, SocketAddr)>,
+    },
+    /// No port is left for [`Action::OpenMedia`].
+    MediaRefused {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The data plane says something.
+    Media(session::Event),
+}
+
+/// What the data plane and its ports say to a medium.
+#[derive(Debug)]
+pub(crate) enum MediaEvent {
+    /// [`Event::MediaOpened`]
+    Opened { leg: LegId, addresses: Vec<(Kind, confab_media::Flow, SocketAddr)> },
+    /// [`Event::MediaRefused`]
+    Refused { leg: LegId },
+    /// [`Event::Media`]
+    Plane(session::Event),
 }
 
 /// What a conference on an MCU wants done.
@@ -95,6 +124,18 @@ pub enum Action {
         /// The number.
         id: u64,
     },
+    /// Open ports for a leg, answered by [`Event::MediaOpened`] or [`Event::MediaRefused`] at once. Those
+    /// that are open stay. They are closed after [`session::Command::Close`].
+    OpenMedia {
+        /// The leg.
+        leg: LegId,
+        /// What is to flow.
+        kinds: Vec<Kind>,
+        /// RTCP shares the port of RTP.
+        multiplexed: bool,
+    },
+    /// Tell the data plane.
+    Media(session::Command),
     /// The conference is over here; the machine can be dropped.
     Ended,
 }

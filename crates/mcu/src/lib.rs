@@ -6,8 +6,12 @@
 //! nor a database nor a socket.
 //!
 //! - `control.rs`: C3P as verbs, shared by all MCUs;
-//! - `im.rs` and `im/`: the IM MCU.
+//! - `conference.rs` and `conference/`: people, dialogs and notifications, shared by all MCUs;
+//! - `im.rs` and `im/`: the IM MCU;
+//! - `av.rs` and `av/`: the A/V MCU.
 
+mod av;
+mod conference;
 mod control;
 mod event;
 mod im;
@@ -16,6 +20,7 @@ mod trace;
 use confab_machine::{Entropy, Machine};
 use confab_schema::uri::{ConferenceUri, McuType};
 
+pub use av::{AvMcu, AvOptions};
 pub use event::{Action, Event};
 pub use im::ImMcu;
 

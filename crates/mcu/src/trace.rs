@@ -5,8 +5,8 @@ use confab_sip::{Method, Request, Response};
 
 use crate::{Action, Event, event::sender};
 
-/// This server.
-pub(crate) const SELF: Component = Component::ImMcu;
+/// This server, where an event or action does not say which: the host knows.
+const SELF: Component = Component::ImMcu;
 /// The other end of step 8; the front end between passes on what it is given.
 pub(crate) const PARTICIPANT: Component = Component::Client;
 
@@ -21,6 +21,8 @@ impl Traced for Event {
             Event::SipResponse { response, .. } => response_note(response),
             Event::SipFailed { .. } => from_participant("no answer".to_owned()),
             Event::SipServerFailed { .. } => from_participant("no ACK".to_owned()),
+            // Who speaks, and what ports there are, is no step of a conference.
+            Event::MediaOpened { .. } | Event::MediaRefused { .. } | Event::Media(_) => None,
         }
     }
 }
@@ -28,7 +30,10 @@ impl Traced for Event {
 impl Traced for Action {
     fn flow_note(&self) -> Option<FlowNote> {
         match self {
-            Action::ControlResponse { .. } | Action::Notify(_) => None,
+            Action::ControlResponse { .. }
+            | Action::Notify(_)
+            | Action::OpenMedia { .. }
+            | Action::Media(_) => None,
             Action::Respond { response, .. } => {
                 let method = response.headers.cseq().map(|cseq| cseq.method.to_string()).unwrap_or_default();
                 Some(FlowNote::new(8, SELF, PARTICIPANT, format!("{} {method}", response.status)))

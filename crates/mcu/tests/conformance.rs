@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use confab_machine::{Entropy, Time};
-use confab_mcu::{Action, Conference, ConferenceSpec, Event, ImMcu, Mcu, McuLimits, Refusal};
+use confab_mcu::{Action, AvMcu, Conference, ConferenceSpec, Event, ImMcu, Mcu, McuLimits, Refusal};
 use confab_schema::{
     cccp::{Code, Command, ConferenceKeys, Request, Response, UserKeys},
     conference_info::{ConferenceInfo, Role, State},
@@ -16,6 +16,11 @@ const FOCUS: &str = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F0
 #[test]
 fn im_mcu_conforms() {
     conforms(&mut ImMcu);
+}
+
+#[test]
+fn av_mcu_conforms() {
+    conforms(&mut AvMcu::default());
 }
 
 fn conforms(mcu: &mut dyn Mcu) {

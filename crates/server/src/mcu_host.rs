@@ -443,6 +443,9 @@ impl drive::Shell<Boxed> for Shell {
             Action::Respond { key, response } => SipEvent::Respond { key, response },
             Action::Send { id, flow, request, .. } => SipEvent::Send { conference, id, flow, request },
             Action::Cancel { id } => SipEvent::Cancel { conference, id },
+            // There is no data plane here, so there are no ports.
+            Action::OpenMedia { leg, .. } => return Performed::Failed(Event::MediaRefused { leg }),
+            Action::Media(_) => return Performed::Done,
             Action::Ended => return Performed::Stop,
         };
         if self.host.shared.sip.send(sip).await.is_err() {

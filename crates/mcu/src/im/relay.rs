@@ -11,13 +11,13 @@ use confab_schema::{
 use confab_sip::{Method, Request, Response, ServerKey};
 
 use super::{
-    ANSWER_LIMIT, ImConference, Pending, Timer,
-    content::{self, ACCEPT_TYPES, Content, Message, Sent, Unusable},
-    roster::{Leg, LegId},
+    ANSWER_LIMIT, Messages, Sending,
+    content::{self, ACCEPT_TYPES, Accepts, Content, Message, Sent, Unusable},
 };
 use crate::{
     Action,
-    trace::{PARTICIPANT, SELF},
+    conference::{Leg, LegId, Medium, Pending, Room, Session, Timer},
+    trace::PARTICIPANT,
 };
 
 /// When an author may try again whose message found too many others under way, in seconds.
@@ -59,7 +59,7 @@ impl Report {
     }
 }
 
-impl ImConference {
+impl Room<Messages> {
     pub(super) fn message(
         &mut self,
         now: Time,
@@ -104,8 +104,8 @@ impl ImConference {
             let response = Response::to(request, 500).with_header("Retry-After", RETRY_AFTER);
             return out.push(Action::Respond { key, response });
         }
-        self.last_message += 1;
-        let message_id = self.last_message;
+        self.medium.last_message += 1;
+        let message_id = self.medium.last_message;
         let accepted = Response::to(request, 202).with_header("Message-Id", message_id.to_string());
         out.push(Action::Respond { key, response: accepted });
 
@@ -122,7 +122,7 @@ impl ImConference {
             Some(fan_out_note(&format!("MESSAGE {message_id}"), &report.author_user, receivers.len()));
         for leg in receivers {
             let Some((user, session)) = self.roster.leg_mut(leg).and_then(user_and_session) else { continue };
-            let Some(form) = message.form_for(&session.accepts) else {
+            let Some(form) = message.form_for(&session.own) else {
                 report.note(&user, 415, None);
                 continue;
             };
@@ -132,15 +132,15 @@ impl ImConference {
             copy.set_body(&form.content_type, form.body.clone());
             let flow = session.flow;
             let id = self.send(flow, copy, note.take(), out);
-            self.requests.insert(id, Pending::Message { leg, user, message_id });
+            self.requests.insert(id, Pending::Own(Sending::Message { leg, user, message_id }));
             report.awaiting += 1;
         }
         report.requests.end = self.last_request + 1;
         if report.awaiting == 0 {
             self.report(message_id, &report, out);
         } else {
-            self.timers.insert((report.until, Timer::Report(message_id)));
-            self.reports.insert(message_id, report);
+            self.wake(report.until, message_id);
+            self.medium.reports.insert(message_id, report);
         }
     }
 
@@ -156,7 +156,7 @@ impl ImConference {
         let mut note = Some(fan_out_note(&format!("{method} typing"), &user, receivers.len()));
         for leg in receivers {
             let Some((_, session)) = self.roster.leg_mut(leg).and_then(user_and_session) else { continue };
-            if *method == Method::Message && !session.accepts.takes(notice) {
+            if *method == Method::Message && !session.own.takes(notice) {
                 continue;
             }
             let mut copy = session.dialog.request(method.clone());
@@ -164,7 +164,7 @@ impl ImConference {
             copy.set_body(&notice.content_type, notice.body.clone());
             let flow = session.flow;
             let id = self.send(flow, copy, note.take(), out);
-            self.requests.insert(id, Pending::Typing { leg });
+            self.requests.insert(id, Pending::Own(Sending::Typing { leg }));
         }
     }
 
@@ -175,23 +175,24 @@ impl ImConference {
     /// A message or typing notice was answered finally; 408 = not at all.
     pub(super) fn answered(
         &mut self,
-        id: u64,
+        now: Time,
+        sending: Sending,
         status: u16,
         diagnostics: Option<String>,
         out: &mut Vec<Action>,
     ) {
-        match self.requests.remove(&id) {
-            Some(Pending::Message { leg, user, message_id }) => {
+        match sending {
+            Sending::Message { leg, user, message_id } => {
                 match status {
-                    408 => self.remove_leg(leg, Some(SILENT), out),
-                    481 => self.remove_leg(leg, None, out),
+                    408 => self.remove_leg(now, leg, Some(SILENT), out),
+                    481 => self.remove_leg(now, leg, None, out),
                     _ => {}
                 }
                 self.delivered(message_id, &user, status, diagnostics, out);
             }
             // Some clients do not answer typing notices; that alone does not make them dead.
-            Some(Pending::Typing { leg }) if status == 481 => self.remove_leg(leg, None, out),
-            _ => {}
+            Sending::Typing { leg } if status == 481 => self.remove_leg(now, leg, None, out),
+            Sending::Typing { .. } => {}
         }
     }
 
@@ -203,25 +204,28 @@ impl ImConference {
         diagnostics: Option<String>,
         out: &mut Vec<Action>,
     ) {
-        let Some(report) = self.reports.get_mut(&message_id) else { return };
+        let Some(report) = self.medium.reports.get_mut(&message_id) else { return };
         report.note(user, status, diagnostics);
         report.awaiting -= 1;
         if report.awaiting == 0
-            && let Some(report) = self.reports.remove(&message_id)
+            && let Some(report) = self.medium.reports.remove(&message_id)
         {
-            self.timers.remove(&(report.until, Timer::Report(message_id)));
+            self.timers.remove(&(report.until, Timer::Own(message_id)));
             self.report(message_id, &report, out);
         }
     }
 
     /// Whoever has not answered by now counts as not reached.
-    pub(super) fn report_timeout(&mut self, message_id: u32, out: &mut Vec<Action>) {
-        let Some(requests) = self.reports.get(&message_id).map(|report| report.requests.clone()) else {
+    pub(super) fn report_timeout(&mut self, now: Time, message_id: u32, out: &mut Vec<Action>) {
+        let Some(requests) = self.medium.reports.get(&message_id).map(|report| report.requests.clone())
+        else {
             return;
         };
         let unanswered: Vec<u64> = self.requests.range(requests).map(|(id, _)| *id).collect();
         for id in unanswered {
-            self.answered(id, 408, None, out);
+            if let Some(Pending::Own(sending)) = self.requests.remove(&id) {
+                self.answered(now, sending, 408, None, out);
+            }
         }
     }
 
@@ -247,17 +251,22 @@ impl ImConference {
         let flow = session.flow;
         let failures = document.recipients.len();
         let summary = format!("BENOTIFY imdn {message_id} to {}, {failures} not reached", user.traced());
-        self.send(flow, request, Some(FlowNote::new(8, SELF, PARTICIPANT, summary)), out);
+        self.send(flow, request, Some(FlowNote::new(8, Messages::COMPONENT, PARTICIPANT, summary)), out);
     }
 }
 
-fn user_and_session(leg: &mut Leg) -> Option<(UserUri, &mut super::roster::Session)> {
+fn user_and_session(leg: &mut Leg<Accepts>) -> Option<(UserUri, &mut Session<Accepts>)> {
     let user = leg.user.clone();
     leg.session_mut().map(|session| (user, session))
 }
 
 fn fan_out_note(what: &str, author: &UserUri, receivers: usize) -> FlowNote {
-    FlowNote::new(8, SELF, PARTICIPANT, format!("{what} of {} to {receivers} others", author.traced()))
+    FlowNote::new(
+        8,
+        Messages::COMPONENT,
+        PARTICIPANT,
+        format!("{what} of {} to {receivers} others", author.traced()),
+    )
 }
 
 fn refusal(request: &Request, unusable: Unusable) -> Response {

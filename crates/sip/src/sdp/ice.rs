@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+
 use super::{Media, Sdp, Section};
 
 /// The most candidates that are read of one medium; what is beyond is passed over.
@@ -83,6 +85,13 @@ pub struct Ice {
     pub chosen: Vec<(u8, SocketAddr)>,
     /// The same with draft 6: the user of the receiver's chosen candidate, in base64 without padding.
     pub chosen_user: Option<String>,
+}
+
+impl Credentials {
+    /// Credentials of a candidate after draft 6: random bytes in base64 without padding.
+    pub fn draft6(user: [u8; 32], password: [u8; 16]) -> Credentials {
+        Credentials { user: STANDARD_NO_PAD.encode(user), password: STANDARD_NO_PAD.encode(password) }
+    }
 }
 
 impl Ice {

@@ -5,64 +5,78 @@ use std::collections::BTreeMap;
 use confab_machine::Time;
 use confab_schema::{
     cccp,
-    conference_info::{DisconnectionMethod, Endpoint, EndpointStatus, JoiningMethod, Media, Role, User},
+    conference_info::{DisconnectionMethod, Endpoint, EndpointStatus, JoiningMethod, Role, User},
     uri::UserUri,
 };
-use confab_sip::{Dialog, DialogId, Flow, ServerKey, SessionTimer};
+use confab_sip::{Dialog, DialogId, Flow, Request, ServerKey, SessionTimer};
 
-use super::{content::Accepts, handover};
+use super::{Medium, handover};
 
 /// One leg, for as long as the conference lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LegId(u64);
+pub(crate) struct LegId(pub(crate) u64);
 
-/// Everybody whom the Focus added.
-#[derive(Debug, Default)]
-pub(super) struct Roster {
+/// Everybody whom the Focus added, with sessions of a kind.
+#[derive(Debug)]
+pub(crate) struct Roster<S> {
     people: BTreeMap<UserUri, Person>,
-    legs: BTreeMap<LegId, Leg>,
+    legs: BTreeMap<LegId, Leg<S>>,
     dialogs: BTreeMap<DialogId, LegId>,
     last_leg: u64,
 }
 
 /// One person.
 #[derive(Debug, Default)]
-pub(super) struct Person {
-    pub(super) display_text: Option<String>,
-    pub(super) roles: Vec<Role>,
+pub(crate) struct Person {
+    pub(crate) display_text: Option<String>,
+    pub(crate) roles: Vec<Role>,
     /// In the order in which the Focus added them.
-    pub(super) legs: Vec<LegId>,
+    pub(crate) legs: Vec<LegId>,
 }
 
 /// One endpoint of a person on this MCU.
 #[derive(Debug)]
-pub(super) struct Leg {
-    pub(super) user: UserUri,
+pub(crate) struct Leg<S> {
+    pub(crate) user: UserUri,
     /// The endpoint's name, which the Focus gave it.
-    pub(super) entity: String,
-    pub(super) joining_method: JoiningMethod,
-    pub(super) endpoint_uri: Option<String>,
-    pub(super) state: LegState,
+    pub(crate) entity: String,
+    pub(crate) joining_method: JoiningMethod,
+    pub(crate) endpoint_uri: Option<String>,
+    pub(crate) state: LegState<S>,
 }
 
 /// How far a leg is.
 #[derive(Debug)]
-pub(super) enum LegState {
+pub(crate) enum LegState<S> {
     /// His INVITE is to come.
     Expected { until: Time },
+    /// His INVITE has come, and the medium is about to answer it.
+    Arriving(Box<Arrival>),
     /// Our INVITE has not been answered finally.
     Called(Box<Call>),
     /// There is a dialog.
-    InSession(Box<Session>),
+    InSession(Box<Session<S>>),
     /// Our INVITE came to nothing; the roster shows so for a while.
     Disconnected { method: DisconnectionMethod, until: Time },
 }
 
+/// Somebody's INVITE.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(super) request: Request,
+    pub(super) key: ServerKey,
+    pub(super) flow: Flow,
+    /// The dialog that our 200 opens.
+    pub(super) dialog: Dialog,
+}
+
 /// Our INVITE to somebody.
 #[derive(Debug)]
-pub(super) struct Call {
-    /// The number of the INVITE.
-    pub(super) id: u64,
+pub(crate) struct Call {
+    /// The number of the INVITE, once it was sent.
+    pub(super) id: Option<u64>,
+    /// The INVITE, until it is sent with its offer.
+    pub(super) invite: Option<Request>,
     /// The command that asked for it, and the host's name for that.
     pub(super) control: (u64, cccp::Request),
     /// Whether it rings there.
@@ -70,13 +84,14 @@ pub(super) struct Call {
     pub(super) until: Time,
 }
 
-/// An IM session with somebody.
+/// A session with somebody.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) dialog: Dialog,
+pub(crate) struct Session<S> {
+    pub(crate) dialog: Dialog,
     /// The way he came last; `None` for somebody who was called and has sent nothing yet.
-    pub(super) flow: Option<Flow>,
-    pub(super) accepts: Accepts,
+    pub(crate) flow: Option<Flow>,
+    /// What the medium keeps of it.
+    pub(crate) own: S,
     /// His INVITE, while its 200 awaits the ACK.
     pub(super) unacknowledged: Option<ServerKey>,
     /// The number of our INVITE, if we called.
@@ -85,8 +100,8 @@ pub(super) struct Session {
     pub(super) timer: Option<SessionTimer>,
 }
 
-impl Session {
-    pub(super) fn is_connected(&self) -> bool {
+impl<S> Session<S> {
+    pub(crate) fn is_connected(&self) -> bool {
         self.unacknowledged.is_none()
     }
 
@@ -96,15 +111,15 @@ impl Session {
     }
 }
 
-impl Leg {
-    pub(super) fn session(&self) -> Option<&Session> {
+impl<S> Leg<S> {
+    pub(crate) fn session(&self) -> Option<&Session<S>> {
         match &self.state {
             LegState::InSession(session) => Some(session),
             _ => None,
         }
     }
 
-    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+    pub(crate) fn session_mut(&mut self) -> Option<&mut Session<S>> {
         match &mut self.state {
             LegState::InSession(session) => Some(session),
             _ => None,
@@ -113,7 +128,7 @@ impl Leg {
 
     fn status(&self) -> EndpointStatus {
         match &self.state {
-            LegState::Expected { .. } => EndpointStatus::Pending,
+            LegState::Expected { .. } | LegState::Arriving(_) => EndpointStatus::Pending,
             LegState::Called(call) if call.alerting => EndpointStatus::Alerting,
             LegState::Called(_) => EndpointStatus::DialingOut,
             LegState::InSession(session) if session.is_connected() => EndpointStatus::Connected,
@@ -123,42 +138,48 @@ impl Leg {
     }
 }
 
-impl Roster {
-    pub(super) fn people(&self) -> impl Iterator<Item = (&UserUri, &Person)> {
+impl<S> Default for Roster<S> {
+    fn default() -> Roster<S> {
+        Roster { people: BTreeMap::new(), legs: BTreeMap::new(), dialogs: BTreeMap::new(), last_leg: 0 }
+    }
+}
+
+impl<S> Roster<S> {
+    pub(crate) fn people(&self) -> impl Iterator<Item = (&UserUri, &Person)> {
         self.people.iter()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.people.len()
     }
 
-    pub(super) fn person(&self, user: &UserUri) -> Option<&Person> {
+    pub(crate) fn person(&self, user: &UserUri) -> Option<&Person> {
         self.people.get(user)
     }
 
-    pub(super) fn person_mut(&mut self, user: &UserUri) -> Option<&mut Person> {
+    pub(crate) fn person_mut(&mut self, user: &UserUri) -> Option<&mut Person> {
         self.people.get_mut(user)
     }
 
-    pub(super) fn leg(&self, leg: LegId) -> Option<&Leg> {
+    pub(crate) fn leg(&self, leg: LegId) -> Option<&Leg<S>> {
         self.legs.get(&leg)
     }
 
-    pub(super) fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+    pub(crate) fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg<S>> {
         self.legs.get_mut(&leg)
     }
 
-    pub(super) fn legs(&self) -> impl Iterator<Item = (LegId, &Leg)> {
+    pub(crate) fn legs(&self) -> impl Iterator<Item = (LegId, &Leg<S>)> {
         self.legs.iter().map(|(id, leg)| (*id, leg))
     }
 
-    pub(super) fn legs_of(&self, user: &UserUri) -> impl Iterator<Item = (LegId, &Leg)> {
+    pub(crate) fn legs_of(&self, user: &UserUri) -> impl Iterator<Item = (LegId, &Leg<S>)> {
         let legs = self.people.get(user).into_iter().flat_map(|person| &person.legs);
         legs.filter_map(|id| Some((*id, self.legs.get(id)?)))
     }
 
     /// The leg of this endpoint.
-    pub(super) fn leg_named(&self, user: &UserUri, entity: &str) -> Option<(LegId, &Leg)> {
+    pub(crate) fn leg_named(&self, user: &UserUri, entity: &str) -> Option<(LegId, &Leg<S>)> {
         self.legs_of(user).find(|(_, leg)| leg.entity == entity)
     }
 
@@ -169,7 +190,7 @@ impl Roster {
 
     /// The endpoints that hear what is said: from their 200 on, not only from their ACK, or they
     /// would miss what is said between the two.
-    pub(super) fn in_session(&self) -> impl Iterator<Item = LegId> {
+    pub(crate) fn in_session(&self) -> impl Iterator<Item = LegId> {
         self.legs.iter().filter(|(_, leg)| leg.session().is_some()).map(|(id, _)| *id)
     }
 
@@ -190,7 +211,7 @@ impl Roster {
     }
 
     /// Adds an endpoint of somebody who was added before.
-    pub(super) fn add_leg(&mut self, leg: Leg) -> LegId {
+    pub(super) fn add_leg(&mut self, leg: Leg<S>) -> LegId {
         self.last_leg += 1;
         let id = LegId(self.last_leg);
         let person = self.people.get_mut(&leg.user).expect("the person was added before his endpoint");
@@ -203,7 +224,7 @@ impl Roster {
     }
 
     /// Gives a leg its dialog.
-    pub(super) fn begin_session(&mut self, id: LegId, session: Session) {
+    pub(super) fn begin_session(&mut self, id: LegId, session: Session<S>) {
         if let Some(leg) = self.legs.get_mut(&id) {
             self.dialogs.insert(session.dialog.id(), id);
             leg.state = LegState::InSession(Box::new(session));
@@ -211,7 +232,7 @@ impl Roster {
     }
 
     /// Removes a leg, and the person with his last one.
-    pub(super) fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+    pub(super) fn remove_leg(&mut self, id: LegId) -> Option<Leg<S>> {
         let leg = self.legs.remove(&id)?;
         if let Some(session) = leg.session() {
             self.dialogs.remove(&session.dialog.id());
@@ -224,32 +245,30 @@ impl Roster {
         }
         Some(leg)
     }
-
-    /// The person as notifications show him, with the complete list of endpoints: a client may
-    /// take what is missing for gone. `None` if he is not in.
-    pub(super) fn document(&self, user: &UserUri) -> Option<User> {
-        let person = self.people.get(user)?;
-        let mut document = User::new(user.to_string());
-        document.display_text.clone_from(&person.display_text);
-        document.roles.clone_from(&person.roles);
-        document.endpoints = self.legs_of(user).map(|(_, leg)| leg.document()).collect();
-        Some(document)
-    }
 }
 
-impl Leg {
-    fn document(&self) -> Endpoint {
-        let mut endpoint = Endpoint::new(self.entity.clone());
-        endpoint.session_type = Some(super::MEDIA.as_str().to_owned());
-        endpoint.endpoint_uri.clone_from(&self.endpoint_uri);
-        endpoint.status = Some(self.status());
-        endpoint.joining_method = Some(self.joining_method);
-        if let LegState::Disconnected { method, .. } = self.state {
-            endpoint.disconnection_method = Some(method);
-        }
-        endpoint.media = vec![Media::new("1", super::MEDIA.as_str())];
-        // Even before the ACK: his client has a session, whether or not we live to hear of it.
-        endpoint.handover = self.session().map(handover::write);
-        endpoint
+/// The person as notifications show him, with the complete list of endpoints: a client may
+/// take what is missing for gone. `None` if he is not in.
+pub(super) fn document<M: Medium>(roster: &Roster<M::Session>, medium: &M, user: &UserUri) -> Option<User> {
+    let person = roster.people.get(user)?;
+    let mut document = User::new(user.to_string());
+    document.display_text.clone_from(&person.display_text);
+    document.roles.clone_from(&person.roles);
+    document.endpoints = roster.legs_of(user).map(|(id, leg)| endpoint(medium, id, leg)).collect();
+    Some(document)
+}
+
+fn endpoint<M: Medium>(medium: &M, id: LegId, leg: &Leg<M::Session>) -> Endpoint {
+    let mut endpoint = Endpoint::new(leg.entity.clone());
+    endpoint.session_type = Some(M::MEDIA.as_str().to_owned());
+    endpoint.endpoint_uri.clone_from(&leg.endpoint_uri);
+    endpoint.status = Some(leg.status());
+    endpoint.joining_method = Some(leg.joining_method);
+    if let LegState::Disconnected { method, .. } = leg.state {
+        endpoint.disconnection_method = Some(method);
     }
+    medium.describe(id, leg, &mut endpoint);
+    // Even before the ACK: his client has a session, whether or not we live to hear of it.
+    endpoint.handover = leg.session().map(handover::write);
+    endpoint
 }

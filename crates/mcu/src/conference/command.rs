@@ -1,4 +1,4 @@
-//! Step 7: what the Focus commands, carried out on the IM MCU (c3p §8, §9).
+//! Step 7: what the Focus commands every MCU (c3p §8, §9).
 
 use confab_machine::Time;
 use confab_schema::{
@@ -9,7 +9,7 @@ use confab_schema::{
 };
 
 use super::{
-    INVITE_WAIT, ImConference, Timer,
+    INVITE_WAIT, Medium, Room, Timer,
     roster::{Leg, LegId, LegState},
 };
 use crate::{
@@ -22,7 +22,7 @@ const REMOVED: &str = "You were removed from the conference.";
 /// What everybody is told when the conference ends.
 const CONFERENCE_ENDED: &str = "The conference has ended.";
 
-impl ImConference {
+impl<M: Medium> Room<M> {
     pub(super) fn control(&mut self, now: Time, id: u64, request: cccp::Request, out: &mut Vec<Action>) {
         let was_over = self.ended;
         let response = match self.try_control(now, id, &request, out) {
@@ -56,7 +56,7 @@ impl ImConference {
                     return Err(Fault::NoSuchUser);
                 }
                 for leg in legs {
-                    self.remove_leg(leg, Some(REMOVED), out);
+                    self.remove_leg(now, leg, Some(REMOVED), out);
                 }
                 Ok(Some(ResultBody::Empty))
             }
@@ -75,12 +75,12 @@ impl ImConference {
             Verb::Describe => Ok(Some(ResultBody::Conference(Box::new(self.description())))),
             Verb::End => {
                 for leg in self.roster.legs().map(|(leg, _)| leg).collect::<Vec<_>>() {
-                    self.remove_leg(leg, Some(CONFERENCE_ENDED), out);
+                    self.remove_leg(now, leg, Some(CONFERENCE_ENDED), out);
                 }
                 self.ended = true;
                 self.requests.clear();
-                self.reports.clear();
                 self.timers.clear();
+                self.medium.ended();
                 let entity = self.conference.to_string();
                 Ok(Some(ResultBody::Conference(Box::new(ConferenceInfo {
                     entity,
@@ -100,7 +100,7 @@ impl ImConference {
         out: &mut Vec<Action>,
     ) -> Result<ResultBody, Fault> {
         match self.roster.leg_named(user, &endpoint.entity).map(|(leg, present)| (leg, &present.state)) {
-            Some((_, LegState::InSession(_))) => {}
+            Some((_, LegState::InSession(_) | LegState::Arriving(_))) => {}
             Some((leg, LegState::Expected { until })) => {
                 let (until, later) = (*until, now + INVITE_WAIT);
                 self.timers.remove(&(until, Timer::Leg(leg)));
@@ -111,16 +111,17 @@ impl ImConference {
             }
             present => {
                 if let Some((leg, _)) = present {
-                    self.remove_leg(leg, None, out);
+                    self.remove_leg(now, leg, None, out);
                 }
                 let until = now + INVITE_WAIT;
-                let state = ImConference::first_state(now, endpoint, until);
+                let state = Self::first_state(now, endpoint, until);
                 let is_expected = matches!(state, LegState::Expected { .. });
                 let leg = self.add_leg(user, &add.user, endpoint, JoiningMethod::DialedIn, state)?;
                 if is_expected {
                     self.timers.insert((until, Timer::Leg(leg)));
                 } else {
                     self.await_refresh(leg);
+                    M::resumed(self, now, leg, out);
                 }
             }
         }
@@ -136,7 +137,7 @@ impl ImConference {
         document: &User,
         endpoint: &Endpoint,
         joining_method: JoiningMethod,
-        state: LegState,
+        state: LegState<M::Session>,
     ) -> Result<LegId, Fault> {
         let endpoints = self.roster.person(user).map(|person| person.legs.len());
         if endpoints.is_none() && self.roster.len() >= self.limits.participants

@@ -1,32 +1,31 @@
 //! Step 8, the other way round: the MCU calls somebody whom a leader wants in (c3p §9.2,
 //! MS-CONFBAS §3.10.4.1.1).
 
+use bytes::Bytes;
 use confab_machine::{FlowNote, Time};
 use confab_schema::{
     cccp::{self, AddUser, Code, Command, ResultBody},
     conference_info::{DisconnectionMethod, Endpoint, JoiningMethod},
     uri::UserUri,
 };
-use confab_sip::{Dialog, DialogId, Method, NameAddr, Request, Response, Scheme, Sdp, SessionTimer, Uri};
+use confab_sip::{
+    Dialog, DialogId, Method, NameAddr, Request, Response, Scheme, SessionTimer, Uri, sdp::body::CONTENT_TYPE,
+};
 
 use super::{
-    DISCONNECTED_SHOWN, ImConference, Pending, RING_LIMIT, Timer,
-    content::{ACCEPT_TYPES, Accepts},
+    CALL_OVER, DISCONNECTED_SHOWN, Medium, Pending, RING_LIMIT, Room, Timer,
     roster::{Call, LegId, LegState, Session},
 };
 use crate::{
     Action,
     control::{self, Fault},
-    trace::{PARTICIPANT, SELF},
+    trace::PARTICIPANT,
 };
 
 /// The headers that a `refer-to-uri` may add to the INVITE (RFC 3261 §19.1.5).
 const EMBEDDED_HEADERS: [&str; 4] = ["Replaces", "Subject", "Priority", "Ms-Conversation-ID"];
 
-/// What a callee is told whom nobody waits for any more, or who offers no messaging.
-const CALL_OVER: &str = "The call was given up.";
-
-impl ImConference {
+impl<M: Medium> Room<M> {
     /// `addUser` with joining-method `dialed-out`: answered `pending`, and again when the callee is.
     pub(super) fn call(
         &mut self,
@@ -41,17 +40,22 @@ impl ImConference {
             Some((_, LegState::InSession(_))) => {
                 return Ok(Some(self.added(add, endpoint, JoiningMethod::DialedOut)));
             }
-            Some((_, LegState::Called(_))) => return Err(Fault::Other),
+            Some((_, LegState::Called(_) | LegState::Arriving(_))) => return Err(Fault::Other),
             Some((leg, LegState::Expected { .. } | LegState::Disconnected { .. })) => {
-                self.remove_leg(leg, None, out);
+                self.remove_leg(now, leg, None, out);
             }
             None => {}
         }
         let invite = self.call_invite(user, endpoint)?;
         let (control_id, request) = control;
-        let id = self.last_request + 1;
         let until = now + RING_LIMIT;
-        let call = Call { id, control: (control_id, request.clone()), alerting: false, until };
+        let call = Call {
+            id: None,
+            invite: Some(invite),
+            control: (control_id, request.clone()),
+            alerting: false,
+            until,
+        };
         let leg = self.add_leg(
             user,
             &add.user,
@@ -61,10 +65,28 @@ impl ImConference {
         )?;
         self.timers.insert((until, Timer::Leg(leg)));
         out.push(Action::ControlResponse { id: control_id, response: cccp::Response::pending(request) });
-        self.requests.insert(id, Pending::Call { leg, invite: Box::new(invite.clone()) });
-        let note = FlowNote::new(8, SELF, PARTICIPANT, format!("INVITE {}", user.traced()));
-        self.send(None, invite, Some(note), out);
+        M::offer_call(self, now, leg, out);
         Ok(None)
+    }
+
+    /// The medium has its offer: the INVITE goes out.
+    pub(crate) fn place_call(&mut self, leg_id: LegId, offer: Bytes, out: &mut Vec<Action>) {
+        let id = self.last_request + 1;
+        let Some(leg) = self.roster.leg_mut(leg_id) else { return };
+        let note = FlowNote::new(8, M::COMPONENT, PARTICIPANT, format!("INVITE {}", leg.user.traced()));
+        let LegState::Called(call) = &mut leg.state else { return };
+        let Some(mut invite) = call.invite.take() else { return };
+        call.id = Some(id);
+        invite.set_body(CONTENT_TYPE, offer);
+        self.requests.insert(id, Pending::Call { leg: leg_id, invite: Box::new(invite.clone()) });
+        self.send(None, invite, Some(note), out);
+    }
+
+    /// The medium has nothing to offer.
+    pub(crate) fn drop_call(&mut self, now: Time, leg: LegId, out: &mut Vec<Action>) {
+        if matches!(self.roster.leg(leg).map(|leg| &leg.state), Some(LegState::Called(_))) {
+            self.show_disconnected(now, leg, DisconnectionMethod::Failed, out);
+        }
     }
 
     /// From this MCU to the person, sent to the address that the leader gave for him.
@@ -85,13 +107,14 @@ impl ImConference {
             .with_header("Call-ID", self.entropy.hex::<16>())
             .with_header("CSeq", "1 INVITE")
             .with_header("Max-Forwards", "70")
-            .with_header("Contact", self.contact(&self.mcu_uri))
-            .with_header("Supported", "ms-sender");
+            .with_header("Contact", self.contact(&self.mcu_uri));
+        if !M::SUPPORTED.is_empty() {
+            invite.headers.push("Supported", M::SUPPORTED);
+        }
         for (name, value) in embedded.iter().flat_map(|headers| embedded_headers(headers)) {
             invite.headers.push(name, value);
         }
         SessionTimer::ask(&mut invite);
-        invite.set_body("application/sdp", Sdp::message_offer(&self.sent_by, &ACCEPT_TYPES).to_bytes());
         Ok(invite)
     }
 
@@ -104,26 +127,21 @@ impl ImConference {
             180..=183 if rings => self.alerting(leg),
             100..=199 => {}
             200..=299 => {
-                let dialog = Dialog::from_response(invite, response);
-                let accepts = Sdp::parse(&response.body).ok().filter(|sdp| sdp.message().is_some());
-                match (dialog, accepts.map(|sdp| Accepts::of(&sdp))) {
-                    (Ok(dialog), Some(accepts)) if rings => {
+                let Ok(dialog) = Dialog::from_response(invite, response) else {
+                    return self.end_call(now, id, leg, DisconnectionMethod::Failed, out);
+                };
+                let own = if rings { M::call_answered(self, now, leg, response, out) } else { None };
+                match own {
+                    Some(own) => {
                         let timer = SessionTimer::answered(now, response);
-                        let session = Session {
-                            dialog,
-                            flow: None,
-                            accepts,
-                            unacknowledged: None,
-                            call: Some(id),
-                            timer,
-                        };
+                        let call = Some(id);
+                        let session = Session { dialog, flow: None, own, unacknowledged: None, call, timer };
                         self.call_connected(leg, session, out);
                     }
-                    (Ok(dialog), _) => {
+                    None => {
                         self.hang_up(dialog, out);
                         self.end_call(now, id, leg, DisconnectionMethod::Failed, out);
                     }
-                    (Err(_), _) => self.end_call(now, id, leg, DisconnectionMethod::Failed, out),
                 }
             }
             486 | 600 => self.end_call(now, id, leg, DisconnectionMethod::Busy, out),
@@ -142,14 +160,14 @@ impl ImConference {
     /// Nobody picked up.
     pub(super) fn ring_timeout(&mut self, now: Time, leg: LegId, out: &mut Vec<Action>) {
         let Some(LegState::Called(call)) = self.roster.leg(leg).map(|leg| &leg.state) else { return };
-        out.push(Action::Cancel { id: call.id });
+        out.extend(call.id.map(|id| Action::Cancel { id }));
         self.show_disconnected(now, leg, DisconnectionMethod::Failed, out);
     }
 
     /// The callee was removed while it rang there. The INVITE stays on record: he may pick up yet.
     pub(super) fn give_up_call(&mut self, leg: LegId, call: &Call, out: &mut Vec<Action>) {
         self.timers.remove(&(call.until, Timer::Leg(leg)));
-        out.push(Action::Cancel { id: call.id });
+        out.extend(call.id.map(|id| Action::Cancel { id }));
         let (id, request) = &call.control;
         out.push(Action::ControlResponse { id: *id, response: control::failure(request, Fault::Other) });
     }
@@ -175,7 +193,7 @@ impl ImConference {
         }
     }
 
-    fn call_connected(&mut self, leg_id: LegId, session: Session, out: &mut Vec<Action>) {
+    fn call_connected(&mut self, leg_id: LegId, session: Session<M::Session>, out: &mut Vec<Action>) {
         let Some(leg) = self.roster.leg(leg_id) else { return };
         let LegState::Called(call) = &leg.state else { return };
         self.timers.remove(&(call.until, Timer::Leg(leg_id)));
@@ -223,7 +241,7 @@ impl ImConference {
         }
         self.requests.remove(&id);
         if let Some(LegState::Called(call)) = state
-            && call.id == id
+            && call.id == Some(id)
         {
             self.show_disconnected(now, leg, method, out);
         }
@@ -247,6 +265,7 @@ impl ImConference {
             let response = control::failure(request, Fault::Other);
             out.push(Action::ControlResponse { id: *control_id, response });
         }
+        M::call_over(self, now, id, out);
     }
 }
 

@@ -2,20 +2,18 @@
 //! endpoints here (c3p §8.2, §14).
 
 use confab_schema::{
-    conference_info::{
-        ConferenceInfo, ConferenceView, EntityMedia, EntityView, MediaStatus, State, User, Users,
-    },
+    conference_info::{ConferenceInfo, ConferenceView, EntityView, State, User, Users},
     uri::UserUri,
 };
 
-use super::{ImConference, MEDIA};
+use super::{Medium, Room, roster};
 use crate::Action;
 
-impl ImConference {
+impl<M: Medium> Room<M> {
     /// One document for all that changed since the last.
     pub(super) fn notify_changes(&mut self, out: &mut Vec<Action>) {
         let changes = std::mem::take(&mut self.changes);
-        if self.ended || changes.people.is_empty() && !changes.view {
+        if self.ended || changes.people.is_empty() && !changes.view && !changes.news {
             return;
         }
         self.version += 1;
@@ -23,6 +21,7 @@ impl ImConference {
         let mut document = ConferenceInfo::partial(self.conference.to_string(), self.version);
         document.users = (!users.is_empty()).then_some(Users { state: State::Partial, users });
         document.view = changes.view.then(|| self.view(State::Partial));
+        self.medium.add_news(&mut document);
         out.push(Action::Notify(Box::new(document)));
     }
 
@@ -38,15 +37,14 @@ impl ImConference {
     }
 
     fn person(&self, user: &UserUri) -> User {
-        self.roster.document(user).unwrap_or_else(|| User::deleted(user.to_string()))
+        let document = roster::document(&self.roster, &self.medium, user);
+        document.unwrap_or_else(|| User::deleted(user.to_string()))
     }
 
     fn view(&self, state: State) -> ConferenceView {
         let mut view = EntityView::new(self.mcu_uri.to_string());
         view.locked = Some(self.locked);
-        let word = MEDIA.as_str().to_owned();
-        view.media =
-            vec![EntityMedia { label: word.clone(), kind: word, status: Some(MediaStatus::SendRecv) }];
+        self.medium.describe_view(&mut view);
         ConferenceView { state, entity_views: vec![view] }
     }
 }

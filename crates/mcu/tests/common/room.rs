@@ -1,14 +1,19 @@
-//! A house for one IM conference: a transaction layer around the machine, a Focus that commands
+//! A house for one conference on an MCU: a transaction layer around the machine, a Focus that commands
 //! it, and people whose clients answer as they are told.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
     time::Duration,
 };
 
 use bytes::Bytes;
 use confab_machine::{Entropy, Time, Traced};
 use confab_mcu::{Action, Conference, ConferenceSpec, Event, ImMcu, Mcu, McuLimits};
+use confab_media::{
+    self as media,
+    session::{self, Kind, LegId},
+};
 use confab_schema::{
     cccp::{self, AddUser, Code, Command, ConferenceKeys, UserKeys},
     conference_info::{ConferenceInfo, Endpoint, JoiningMethod, Role, State, User},
@@ -31,6 +36,8 @@ pub struct Client {
     /// How it answers MESSAGE, INFO and INVITE; `None` = not at all.
     pub answer: Option<u16>,
     pub accept_types: &'static str,
+    /// The session description it offers and answers with, if not one of messages.
+    pub sdp: Option<String>,
     /// Everything it was sent but responses.
     pub received: VecDeque<Request>,
     call_id: String,
@@ -53,6 +60,15 @@ pub struct Room {
     pub notifications: Vec<ConferenceInfo>,
     pub trace: Vec<String>,
     pub ended: bool,
+    /// What the shell answers once the machine has said all it wanted.
+    waiting: VecDeque<Event>,
+    /// What the data plane was told.
+    pub commands: Vec<session::Command>,
+    /// Whether ports are left.
+    pub has_ports: bool,
+    ports: u16,
+    uri: String,
+    media: McuType,
     branches: u64,
     requests: u32,
 }
@@ -62,6 +78,12 @@ impl Client {
     pub fn set_dialog(&mut self, call_id: &str, local: &str, remote: &str) {
         (self.call_id, self.local, self.remote) = (call_id.into(), local.into(), remote.into());
     }
+
+    fn description(&self) -> String {
+        let types = self.accept_types;
+        let messages = || format!("v=0\r\nm=message 5060 sip null\r\na=accept-types:{types}\r\n");
+        self.sdp.clone().unwrap_or_else(messages)
+    }
 }
 
 impl Room {
@@ -70,6 +92,10 @@ impl Room {
     }
 
     pub fn with_limits(limits: McuLimits) -> Room {
+        Room::on(&mut ImMcu, limits)
+    }
+
+    pub fn on(mcu: &mut dyn Mcu, limits: McuLimits) -> Room {
         let spec = ConferenceSpec {
             conference: ConferenceUri::parse(FOCUS).unwrap(),
             server_uri: SERVER.to_owned(),
@@ -80,7 +106,8 @@ impl Room {
         let transactions = Transactions::new(entropy.fork(), 10_000);
         Room {
             now: Time::from_unix_secs(1_000_000),
-            conference: ImMcu.add_conference(spec, entropy).unwrap(),
+            uri: spec.conference.mcu(mcu.media()).to_string(),
+            conference: mcu.add_conference(spec, entropy).unwrap(),
             transactions,
             numbers: BTreeMap::new(),
             clients: Vec::new(),
@@ -90,6 +117,11 @@ impl Room {
             notifications: Vec::new(),
             trace: Vec::new(),
             ended: false,
+            waiting: VecDeque::new(),
+            commands: Vec::new(),
+            has_ports: true,
+            ports: 20_000,
+            media: mcu.media(),
             branches: 0,
             requests: 0,
         }
@@ -117,7 +149,7 @@ impl Room {
             accept_types: ALL_TYPES,
             call_id: "none".to_owned(),
             local: format!("<sip:{name}@example.test>;tag={name}tag"),
-            remote: format!("<{CHAT}>;tag=none"),
+            remote: format!("<{}>;tag=none", self.uri),
             ..Client::default()
         });
         index
@@ -134,7 +166,7 @@ impl Room {
         let request = cccp::Request {
             request_id: self.requests,
             from: FOCUS.to_owned(),
-            to: CHAT.to_owned(),
+            to: self.uri.clone(),
             commands: vec![command],
         };
         let before = self.answers.len();
@@ -156,15 +188,15 @@ impl Room {
     pub fn told(&mut self) -> Vec<String> {
         let users = self.notifications.pop().and_then(|document| document.users);
         self.notifications.clear();
-        users.map_or_else(Vec::new, |users| users.users.iter().map(line).collect())
+        let media = self.media;
+        users.map_or_else(Vec::new, |users| users.users.iter().map(|user| line(user, media)).collect())
     }
 
     // Participants.
 
     /// INVITE and, if it was accepted, ACK; the status.
     pub fn join(&mut self, name: &str) -> u16 {
-        let types = self.client(name).accept_types;
-        let sdp = format!("v=0\r\nm=message 5060 sip null\r\na=accept-types:{types}\r\n");
+        let sdp = self.client(name).description();
         let status = self.invite(name, "application/sdp", &sdp).status;
         if status == 200 {
             self.ack(name);
@@ -173,10 +205,11 @@ impl Room {
     }
 
     pub fn invite(&mut self, name: &str, content_type: &str, body: &str) -> Response {
+        let uri = self.uri.clone();
         let client = self.client(name);
         client.call_id = format!("call-{name}-{}", client.flow);
         client.local = format!("<sip:{name}@example.test>;tag={name}tag");
-        client.remote = format!("<{CHAT}>");
+        client.remote = format!("<{uri}>");
         let response = self.send(name, Method::Invite, content_type, body);
         if response.status == 200 {
             self.client(name).remote = response.headers.get("To").unwrap().to_string();
@@ -188,6 +221,12 @@ impl Room {
         let request = self.build(name, Method::Ack, "", "");
         let flow = flow(self.client(name).flow);
         self.deliver(flow, request.into());
+    }
+
+    /// An ACK that holds something.
+    pub fn send_ack(&mut self, name: &str, ack: Request) {
+        let flow = flow(self.client(name).flow);
+        self.deliver(flow, ack.into());
     }
 
     /// Sends a request in the client's session and returns the final response.
@@ -212,9 +251,9 @@ impl Room {
 
     pub fn build(&mut self, name: &str, method: Method, content_type: &str, body: &str) -> Request {
         self.branches += 1;
-        let branch = self.branches;
+        let (branch, uri) = (self.branches, self.uri.parse().unwrap());
         let client = self.client(name);
-        let mut request = Request::new(method.clone(), CHAT.parse().unwrap())
+        let mut request = Request::new(method.clone(), uri)
             .with_header("Via", format!("SIP/2.0/TLS {name}.example.test;branch=z9hG4bK{branch}"))
             .with_header("From", client.local.clone())
             .with_header("To", client.remote.clone())
@@ -243,12 +282,11 @@ impl Room {
 
     /// A client's answer to what it was sent.
     pub fn answer(&mut self, name: &str, request: &Request, status: u16) {
-        let types = self.client(name).accept_types;
+        let sdp = self.client(name).description();
         let mut response =
             Response::to(request, status).with_header("Contact", format!("<sip:{name}@{name}.example.test>"));
         response.set_to_tag(&format!("{name}tag"));
         if request.method == Method::Invite && status == 200 {
-            let sdp = format!("v=0\r\nm=message 5060 sip null\r\na=accept-types:{types}\r\n");
             response.set_body("application/sdp", sdp.into());
             let client = self.client(name);
             client.call_id = request.headers.call_id().unwrap().to_string();
@@ -364,10 +402,37 @@ impl Room {
                         self.numbers.iter().find(|(_, number)| **number == id).map(|(key, _)| key.clone());
                     self.transactions.cancel(self.now, &key.expect("it was sent"), &mut outputs);
                 }
+                Action::OpenMedia { leg, kinds, multiplexed } => {
+                    let event = self.open(leg, &kinds, multiplexed);
+                    self.waiting.push_back(event);
+                }
+                Action::Media(command) => self.commands.push(command),
                 Action::Ended => self.ended = true,
             }
             self.route(outputs);
         }
+        while let Some(event) = self.waiting.pop_front() {
+            self.tell(event);
+        }
+    }
+
+    /// What the shell answers: an even port for each stream, and the next one for RTCP.
+    fn open(&mut self, leg: LegId, kinds: &[Kind], multiplexed: bool) -> Event {
+        if !self.has_ports {
+            return Event::MediaRefused { leg };
+        }
+        let mut addresses = Vec::new();
+        for kind in kinds {
+            for address in ["192.0.2.20", "2001:db8::20"] {
+                let at = |port| SocketAddr::new(address.parse().unwrap(), port);
+                addresses.push((*kind, media::Flow::Rtp, at(self.ports)));
+                if !multiplexed {
+                    addresses.push((*kind, media::Flow::Rtcp, at(self.ports + 1)));
+                }
+            }
+            self.ports += 2;
+        }
+        Event::MediaOpened { leg, addresses }
     }
 
     fn transmit(&mut self, flow: Flow, message: Message) {
@@ -412,14 +477,15 @@ pub fn add_user(name: &str, endpoint: &str, method: JoiningMethod) -> Command {
     Command::AddUser(AddUser { mcu_uri: Some(CHAT.to_owned()), keys: keys(), user })
 }
 
-fn line(user: &User) -> String {
+fn line(user: &User, media: McuType) -> String {
     let name = UserUri::parse(&user.entity).unwrap().user().to_owned();
     if user.state == State::Deleted {
         return format!("{name} deleted");
     }
     let endpoints = user.endpoints.iter().map(|endpoint| {
-        assert_eq!(endpoint.session_type.as_deref(), Some(McuType::Chat.as_str()));
-        assert_eq!(endpoint.media.first().map(|media| media.kind.as_str()), Some("chat"));
+        assert_eq!(endpoint.session_type.as_deref(), Some(media.as_str()));
+        let kind = if media == McuType::Chat { "chat" } else { "audio" };
+        assert_eq!(endpoint.media.first().map(|media| media.kind.as_str()), Some(kind));
         let status = endpoint.status.map_or("", |status| status.as_str());
         let method = endpoint.joining_method.map_or("", |method| method.as_str());
         format!(" {} {status} {method}", endpoint.entity)

@@ -4,16 +4,13 @@
 use confab_machine::Time;
 use confab_sip::{Method, SessionDue};
 
-use super::{
-    ImConference, Pending, Timer,
-    roster::{Leg, LegId, Session},
-};
+use super::{Leg, LegId, Medium, Pending, Room, Session, Timer};
 use crate::Action;
 
 /// What somebody is told whose session nobody kept alive.
 const EXPIRED: &str = "The session was not kept alive.";
 
-impl ImConference {
+impl<M: Medium> Room<M> {
     /// From now on the session timer of this leg, if it has one, is looked at when it is due.
     pub(super) fn await_refresh(&mut self, id: LegId) {
         let at = self.roster.leg(id).and_then(Leg::session).and_then(Session::deadline);
@@ -32,7 +29,7 @@ impl ImConference {
     pub(super) fn keep_up(&mut self, now: Time, id: LegId, out: &mut Vec<Action>) {
         let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) else { return };
         match session.timer.as_mut().and_then(|timer| timer.due(now)) {
-            Some(SessionDue::Expire) => self.remove_leg(id, Some(EXPIRED), out),
+            Some(SessionDue::Expire) => self.remove_leg(now, id, Some(EXPIRED), out),
             Some(SessionDue::Refresh) => self.refresh(id, out),
             None => self.await_refresh(id),
         }
@@ -56,7 +53,7 @@ impl ImConference {
     pub(super) fn refreshed(&mut self, now: Time, number: u64, status: u16, out: &mut Vec<Action>) {
         let Some(Pending::Refresh { leg }) = self.requests.remove(&number) else { return };
         if matches!(status, 408 | 481) {
-            return self.remove_leg(leg, Some(EXPIRED), out);
+            return self.remove_leg(now, leg, Some(EXPIRED), out);
         }
         let Some(session) = self.roster.leg_mut(leg).and_then(Leg::session_mut) else { return };
         let before = session.deadline();
