@@ -4,18 +4,33 @@
 //! sent through a [`Sink`]; nothing is allocated, locked or logged for a packet. Commands come from
 //! the A/V MCU, whose words are those of [`session`].
 //!
+//! - `codec.rs`: G.711 as samples and back.
+//! - `jitter.rs`: when what has come is played; `conceal.rs`: what is heard instead of what is lost.
+//! - `room.rs`: one conference, the way in. `leg.rs`: one leg of it, `reception.rs`: how it is received.
+//!   `mixer.rs`: who hears whom, `speaking.rs`: who is told to speak.
 //! - `rtcp.rs`: reports and feedback.
+//! - `rtp.rs`: packets, read and written.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
 //! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` finds his address, `srtp.rs` protects.
 
+pub mod codec;
+pub mod conceal;
+pub mod jitter;
 mod latch;
+mod leg;
+mod mixer;
+pub mod reception;
+pub mod room;
 pub mod rtcp;
+pub mod rtp;
 pub mod session;
+mod speaking;
 mod srtp;
 pub mod transport;
 
 use std::net::SocketAddr;
 
+pub use room::Room;
 pub use session::{Command, Event, LegId, LegSpec};
 
 /// One of the two flows of a stream (RFC 3550 §11).

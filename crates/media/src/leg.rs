@@ -1,0 +1,369 @@
+//! One leg in a room: what comes from it and what it is sent.
+
+use std::time::Duration;
+
+use confab_machine::{Entropy, Time};
+
+use crate::{
+    Flow, LegId, Port, Sink,
+    codec::Rate,
+    jitter::{Jitter, Pull, Taken},
+    reception::Reception,
+    rtp::{Header, Packet},
+    session::{Codec, Format, Gate, Kind, LegSpec, PersonId, Quality, StreamSpec},
+    transport::{OVERHEAD, Received, Transport},
+};
+
+/// Room for the longest packet of sound that is sent.
+pub(crate) const LONGEST_PACKET: usize = 1500;
+
+/// How much a level falls in 20 ms once it is quieter, in steps of 3/8 dB: a third of a second from
+/// full strength to a whisper.
+const DECAY: u32 = 3;
+
+/// After so long without a packet a leg is told of as silent.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// One leg.
+pub(crate) struct Leg {
+    pub id: LegId,
+    pub person: PersonId,
+    pub gate: Gate,
+    /// A newer leg of the same person speaks and hears instead of it.
+    pub behind: bool,
+    pub voice: Option<Voice>,
+}
+
+/// The audio stream of a leg.
+pub(crate) struct Voice {
+    transport: Transport,
+    pub jitter: Jitter,
+    formats: Vec<Format>,
+    we_receive: bool,
+    we_send: bool,
+    /// What is in the jitter buffer.
+    pub codec: Codec,
+    /// The codec it is sent.
+    send_codec: Codec,
+    outgoing: Outgoing,
+    reception: Reception,
+    late: u64,
+    rejected: u64,
+    /// Something has come of it since it began.
+    pub sends: bool,
+    last_heard: Time,
+    silence_told: bool,
+    /// What is played in this tick and how loud it is; how loud the one before was.
+    pub pull: Pull,
+    pub loudness: u32,
+    pub loudness_before: u32,
+    /// How loud it is of late, and whether it has a place among the talkers.
+    pub level: u32,
+    pub placed: bool,
+}
+
+/// What a leg is sent in one tick.
+pub(crate) struct Frame<'a> {
+    /// 20 ms of sound.
+    pub payload: &'a [u8],
+    /// Whom it is of, the dominant speaker first.
+    pub sources: &'a [u32],
+}
+
+/// The stream a leg is sent.
+struct Outgoing {
+    port: Port,
+    format: u8,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    in_spurt: bool,
+    packets: u64,
+    octets: u64,
+    /// What is kept until a packet is full, where one holds something else than 20 ms.
+    pending: Option<Box<Pending>>,
+}
+
+/// A packet that is being filled.
+struct Pending {
+    bytes: [u8; 640],
+    len: usize,
+    full: usize,
+    timestamp: u32,
+}
+
+impl Leg {
+    pub fn new(now: Time, id: LegId, spec: &LegSpec, gate: Gate, entropy: &mut Entropy) -> Leg {
+        let voice = spec.audio.as_ref().map(|spec| Voice::new(now, id, spec, entropy));
+        Leg { id, person: spec.person, gate, behind: false, voice }
+    }
+
+    /// What was negotiated has changed.
+    pub fn renegotiate(&mut self, now: Time, spec: &LegSpec, entropy: &mut Entropy) {
+        self.voice = match (self.voice.take(), &spec.audio) {
+            (Some(mut voice), Some(spec)) => {
+                voice.renegotiate(now, spec);
+                Some(voice)
+            }
+            (None, Some(spec)) => Some(Voice::new(now, self.id, spec, entropy)),
+            (_, None) => None,
+        };
+    }
+
+    /// From now on it takes part so.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
+        if gate != Gate::Open
+            && let Some(voice) = &mut self.voice
+        {
+            voice.hush();
+        }
+    }
+
+    /// The voice, if it may be heard.
+    pub fn open_voice(&self) -> Option<&Voice> {
+        self.voice.as_ref().filter(|_| self.gate == Gate::Open && !self.behind)
+    }
+}
+
+impl Voice {
+    fn new(now: Time, leg: LegId, spec: &StreamSpec, entropy: &mut Entropy) -> Voice {
+        let port = Port { leg, kind: Kind::Audio, flow: Flow::Rtp };
+        let outgoing = Outgoing {
+            port,
+            format: spec.send.number,
+            ssrc: spec.ssrc,
+            sequence: entropy.number() as u16,
+            timestamp: entropy.number() as u32,
+            in_spurt: false,
+            packets: 0,
+            octets: 0,
+            pending: Pending::of(spec),
+        };
+        Voice {
+            transport: Transport::new(now, port, spec, entropy.fork()),
+            jitter: Jitter::new(spec.send.codec.clock_step()),
+            formats: spec.receive.clone(),
+            we_receive: spec.we_receive,
+            we_send: spec.we_send,
+            codec: spec.send.codec,
+            send_codec: spec.send.codec,
+            outgoing,
+            reception: Reception::default(),
+            late: 0,
+            rejected: 0,
+            sends: false,
+            last_heard: now,
+            silence_told: false,
+            pull: Pull::Nothing,
+            loudness: 0,
+            loudness_before: 0,
+            level: 0,
+            placed: false,
+        }
+    }
+
+    fn renegotiate(&mut self, now: Time, spec: &StreamSpec) {
+        self.transport.renegotiate(now, spec);
+        self.formats.clone_from(&spec.receive);
+        (self.we_receive, self.we_send) = (spec.we_receive, spec.we_send);
+        self.send_codec = spec.send.codec;
+        self.outgoing.format = spec.send.number;
+        self.outgoing.ssrc = spec.ssrc;
+        self.outgoing.pending = Pending::of(spec);
+        // Who is held is not missed.
+        (self.last_heard, self.silence_told) = (now, false);
+        if !self.we_receive {
+            self.hush();
+        }
+    }
+
+    /// Forgets what came of it and was not played.
+    fn hush(&mut self) {
+        self.jitter.stop();
+        self.pull = Pull::Nothing;
+        (self.loudness, self.loudness_before, self.level) = (0, 0, 0);
+    }
+
+    /// Takes a datagram. Whether the stream began with it.
+    pub fn receive(
+        &mut self,
+        now: Time,
+        flow: Flow,
+        from: std::net::SocketAddr,
+        datagram: &mut [u8],
+        gate: Gate,
+        sink: &mut dyn Sink,
+    ) -> bool {
+        let Received::Rtp(bytes) = self.transport.receive(now, flow, from, datagram, sink) else {
+            return false;
+        };
+        let Some(packet) = Packet::parse(bytes) else {
+            self.rejected += 1;
+            return false;
+        };
+        if !self.we_receive {
+            return false;
+        }
+        let format = self.formats.iter().find(|format| format.number == packet.header.payload_type);
+        let Some(codec) = format.map(|format| format.codec) else {
+            self.rejected += 1;
+            return false;
+        };
+        self.last_heard = now;
+        self.silence_told = false;
+        self.reception.count(now, &packet.header, codec.clock_step() * 50);
+        let begins = !std::mem::replace(&mut self.sends, true);
+        if gate == Gate::Open {
+            self.store(now, codec, &packet);
+        }
+        begins
+    }
+
+    fn store(&mut self, now: Time, codec: Codec, packet: &Packet<'_>) {
+        if codec != self.codec {
+            self.jitter.stop();
+            self.codec = codec;
+        }
+        let units = packet.payload.len() as u32;
+        match self.jitter.insert(now, &packet.header, packet.payload, units) {
+            Taken::New | Taken::Duplicate => {}
+            Taken::Late => self.late += 1,
+            Taken::Ignored => self.rejected += 1,
+        }
+    }
+
+    /// Takes the next 20 ms out of the jitter buffer, and measures them without decoding.
+    pub fn listen(&mut self) {
+        self.pull = self.jitter.pull();
+        self.loudness_before = self.loudness;
+        self.loudness = match (self.pull, self.codec.law()) {
+            (Pull::Ready { at, .. }, Some(law)) => {
+                let (one, other) = self.jitter.line().pieces(at, Rate::Narrow.frame());
+                (law.magnitudes(one) + law.magnitudes(other)) / Rate::Narrow.frame() as u32
+            }
+            _ => 0,
+        };
+        self.level = self.loudness.max(self.level.saturating_sub(DECAY));
+    }
+
+    /// The codec it is sent.
+    pub fn sends_as(&self) -> Codec {
+        self.send_codec
+    }
+
+    /// Whether it speaks and hears instead of older legs of its person.
+    pub fn takes_over(&self) -> bool {
+        self.sends && self.we_receive
+    }
+
+    /// The source that is heard.
+    pub fn source(&self) -> u32 {
+        self.jitter.source().unwrap_or(0)
+    }
+
+    /// Sends 20 ms, or as many packets as they fill. `scratch` holds [`LONGEST_PACKET`] and what protection adds.
+    pub fn send(&mut self, frame: &Frame<'_>, scratch: &mut [u8], sink: &mut dyn Sink) {
+        let step = frame.payload.len() as u32;
+        if self.we_send {
+            self.outgoing.send(frame, &mut self.transport, scratch, sink);
+        }
+        self.outgoing.timestamp = self.outgoing.timestamp.wrapping_add(step);
+    }
+
+    /// What has to be done now and then.
+    pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) {
+        if self.transport.needs_ticks() {
+            self.transport.tick(now, sink);
+        }
+    }
+
+    /// Whether nothing has come for so long that it is to be told, once.
+    pub fn falls_silent(&mut self, now: Time) -> bool {
+        let silent = self.we_receive && now.since(self.last_heard) >= SILENT;
+        silent && !std::mem::replace(&mut self.silence_told, true)
+    }
+
+    /// Packets that hold so many ticks are on their way still.
+    pub fn ticks_in_packet(&self) -> u32 {
+        self.outgoing.pending.as_ref().map_or(1, |pending| pending.full.div_ceil(160).max(1) as u32)
+    }
+
+    /// How it was.
+    pub fn quality(&self) -> Quality {
+        Quality {
+            received: self.reception.received(),
+            lost: self.reception.lost(),
+            late: self.late,
+            rejected: self.rejected + self.transport.rejected(),
+            sent: self.outgoing.packets,
+            jitter: self.reception.jitter(),
+            ..Quality::default()
+        }
+    }
+}
+
+impl Outgoing {
+    fn send(
+        &mut self,
+        frame: &Frame<'_>,
+        transport: &mut Transport,
+        scratch: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
+        let Some(mut pending) = self.pending.take() else {
+            self.emit(self.timestamp, frame.payload, frame.sources, transport, scratch, sink);
+            return;
+        };
+        if pending.len == 0 {
+            pending.timestamp = self.timestamp;
+        }
+        let end = pending.len + frame.payload.len();
+        pending.bytes[pending.len..end].copy_from_slice(frame.payload);
+        pending.len = end;
+        let mut begin = 0;
+        while pending.len - begin >= pending.full {
+            let payload = &pending.bytes[begin..begin + pending.full];
+            self.emit(pending.timestamp, payload, frame.sources, transport, scratch, sink);
+            begin += pending.full;
+            pending.timestamp = pending.timestamp.wrapping_add(pending.full as u32);
+        }
+        pending.bytes.copy_within(begin..pending.len, 0);
+        pending.len -= begin;
+        self.pending = Some(pending);
+    }
+
+    fn emit(
+        &mut self,
+        timestamp: u32,
+        payload: &[u8],
+        sources: &[u32],
+        transport: &mut Transport,
+        scratch: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
+        let Some(to) = transport.destination(Flow::Rtp) else { return };
+        let marker = !sources.is_empty() && !self.in_spurt;
+        self.in_spurt = !sources.is_empty();
+        let header =
+            Header { marker, payload_type: self.format, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        let begin = header.write(sources, scratch);
+        let end = begin + payload.len();
+        scratch[begin..end].copy_from_slice(payload);
+        if let Some(len) = transport.protect_rtp(&mut scratch[..end + OVERHEAD], end) {
+            self.sequence = self.sequence.wrapping_add(1);
+            self.packets += 1;
+            self.octets += payload.len() as u64;
+            sink.send(self.port, to, &scratch[..len]);
+        }
+    }
+}
+
+impl Pending {
+    /// Where packets of the stream do not hold 20 ms. Opus is not cut nor joined: a packet time is a wish.
+    fn of(spec: &StreamSpec) -> Option<Box<Pending>> {
+        let full = (spec.packet_time.as_millis().clamp(10, 60) / 10 * 80) as usize;
+        let is_cut = full != Rate::Narrow.frame() && spec.send.codec != Codec::Opus;
+        is_cut.then(|| Box::new(Pending { bytes: [0; 640], len: 0, full, timestamp: 0 }))
+    }
+}

@@ -1,0 +1,250 @@
+//! Virtual endpoints around a room: each sends a tone and keeps what it hears.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use confab_machine::{Entropy, Time};
+use confab_media::{
+    Command, Event, Flow, LegId, LegSpec, Port, Room, Sink,
+    codec::g711::Law,
+    rtp::{Header, Packet},
+    session::{Codec, Format, Gate, Kind, PersonId, StreamSpec, TransportSpec},
+};
+
+/// What a room sent and told.
+#[derive(Default)]
+pub struct Wire {
+    pub sent: Vec<(Port, SocketAddr, Vec<u8>)>,
+    pub events: Vec<Event>,
+}
+
+impl Sink for Wire {
+    fn send(&mut self, port: Port, to: SocketAddr, datagram: &[u8]) {
+        self.sent.push((port, to, datagram.to_vec()));
+    }
+
+    fn connect(&mut self, _port: Port, _from: SocketAddr) {}
+
+    fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// A telephone.
+pub struct Phone {
+    pub codec: Codec,
+    pub number: u8,
+    pub hz: f32,
+    pub talks: bool,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub address: SocketAddr,
+    /// How much sound a packet of its holds, in units of 10 ms.
+    pub tens: u32,
+    phase: f64,
+    /// What it heard, and the packets that brought it.
+    pub heard: Vec<i16>,
+    pub packets: Vec<Vec<u8>>,
+}
+
+/// A room with its telephones.
+pub struct Bed {
+    pub room: Room,
+    pub now: Time,
+    pub wire: Wire,
+    pub phones: BTreeMap<LegId, Phone>,
+}
+
+pub fn payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::G722 => 9,
+        _ => 111,
+    }
+}
+
+pub fn law(codec: Codec) -> Law {
+    if codec == Codec::Pcma { Law::A } else { Law::Mu }
+}
+
+/// The description of a telephone that speaks `codec`, at the `n`th address.
+pub fn spec(n: u64, person: u64, codec: Codec) -> LegSpec {
+    let format = |codec| Format { number: payload_type(codec), codec };
+    let address = address(n);
+    LegSpec {
+        person: PersonId(person),
+        audio: Some(StreamSpec {
+            send: format(codec),
+            receive: [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus].map(format).to_vec(),
+            receive_events: Some(101),
+            packet_time: Duration::from_millis(20),
+            we_send: true,
+            we_receive: true,
+            ssrc: 0x5000 + n as u32,
+            protection: None,
+            transport: TransportSpec::Plain {
+                rtp: address,
+                rtcp: SocketAddr::new(address.ip(), address.port() + 1),
+            },
+        }),
+        video: None,
+    }
+}
+
+pub fn address(n: u64) -> SocketAddr {
+    format!("192.0.2.{}:{}", 1 + n / 1000, 20_000 + 2 * (n % 1000)).parse().unwrap()
+}
+
+/// How strong `hz` is in `sound`, 1 for a full tone of amplitude 8,000.
+pub fn gain(sound: &[i16], rate: f32, hz: f32) -> f32 {
+    let (mut re, mut im) = (0.0_f64, 0.0_f64);
+    for (at, sample) in sound.iter().enumerate() {
+        let angle = at as f64 * f64::from(hz) / f64::from(rate) * std::f64::consts::TAU;
+        re += f64::from(*sample) * angle.cos();
+        im += f64::from(*sample) * angle.sin();
+    }
+    (2.0 * (re * re + im * im).sqrt() / sound.len().max(1) as f64 / 8000.0) as f32
+}
+
+impl Phone {
+    /// Its next packet.
+    pub fn speak(&mut self) -> Vec<u8> {
+        let header = Header {
+            marker: false,
+            payload_type: self.number,
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+        };
+        let mut packet = vec![0; 12];
+        header.write(&[], &mut packet);
+        let len = self.tens as usize * 80;
+        let sound: Vec<i16> = (0..len).map(|_| self.sample(8000.0)).collect();
+        let mut payload = vec![0; len];
+        law(self.codec).encode(&sound, &mut payload);
+        packet.extend(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(len as u32);
+        packet
+    }
+
+    fn sample(&mut self, rate: f64) -> i16 {
+        self.phase += f64::from(self.hz) / rate;
+        if self.talks { (8000.0 * (self.phase * std::f64::consts::TAU).sin()) as i16 } else { 0 }
+    }
+
+    fn hear(&mut self, packet: &[u8]) {
+        let payload = Packet::parse(packet).unwrap().payload;
+        let mut sound = vec![0; payload.len()];
+        law(self.codec).decode(payload, &mut sound);
+        self.heard.extend(sound);
+        self.packets.push(packet.to_vec());
+    }
+
+    /// How strong a tone is in what it heard last.
+    pub fn hears(&self, hz: f32, frames: usize) -> f32 {
+        let len = frames * 160;
+        gain(&self.heard[self.heard.len().saturating_sub(len)..], 8000.0, hz)
+    }
+}
+
+impl Default for Bed {
+    fn default() -> Bed {
+        Bed {
+            room: Room::new(Entropy::from_seed([3; 32])),
+            now: Time::from_unix_secs(1_800_000_000),
+            wire: Wire::default(),
+            phones: BTreeMap::new(),
+        }
+    }
+}
+
+impl Bed {
+    /// A telephone of `person` joins; its tone is 300 Hz and 50 more for each number.
+    pub fn join(&mut self, n: u64, person: u64, codec: Codec) -> LegId {
+        self.join_with(n, person, codec, Gate::Open, |_| {})
+    }
+
+    pub fn join_with(
+        &mut self,
+        n: u64,
+        person: u64,
+        codec: Codec,
+        gate: Gate,
+        change: impl FnOnce(&mut StreamSpec),
+    ) -> LegId {
+        let leg = LegId(n);
+        let mut spec = spec(n, person, codec);
+        change(spec.audio.as_mut().unwrap());
+        let phone = Phone {
+            codec,
+            number: payload_type(codec),
+            hz: 300.0 + 50.0 * n as f32,
+            talks: true,
+            sequence: 65_000 + n as u16,
+            timestamp: u32::MAX - 5000 * n as u32,
+            ssrc: 100 + n as u32,
+            address: address(n),
+            tens: 2,
+            phase: 0.0,
+            heard: Vec::new(),
+            packets: Vec::new(),
+        };
+        self.phones.insert(leg, phone);
+        self.room.command(self.now, Command::Set { leg, spec: Box::new(spec), gate }, &mut self.wire);
+        leg
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.room.command(self.now, command, &mut self.wire);
+    }
+
+    pub fn gate(&mut self, id: u64, leg: LegId, gate: Gate) {
+        self.command(Command::Gate { id, legs: vec![leg], gate });
+    }
+
+    pub fn phone(&mut self, leg: LegId) -> &mut Phone {
+        self.phones.get_mut(&leg).unwrap()
+    }
+
+    /// Hands in a packet as from this telephone.
+    pub fn deliver(&mut self, leg: LegId, mut packet: Vec<u8>) {
+        let port = Port { leg, kind: Kind::Audio, flow: Flow::Rtp };
+        let from = self.phones[&leg].address;
+        self.room.receive(self.now, port, from, &mut packet, &mut self.wire);
+    }
+
+    /// Lets 20 ms go by without a word.
+    pub fn tick(&mut self) {
+        self.now = self.now + Duration::from_millis(20);
+        self.room.tick(self.now, &mut self.wire);
+        for (port, _, packet) in std::mem::take(&mut self.wire.sent) {
+            if let Some(phone) = self.phones.get_mut(&port.leg).filter(|_| port.flow == Flow::Rtp) {
+                phone.hear(&packet);
+            }
+        }
+    }
+
+    /// Lets everybody speak for so many times 20 ms.
+    pub fn run(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            for leg in self.phones.keys().copied().collect::<Vec<_>>() {
+                let packet = self.phone(leg).speak();
+                self.deliver(leg, packet);
+            }
+            self.tick();
+        }
+    }
+
+    /// What was told since this was asked for the last time.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.wire.events)
+    }
+
+    /// The same without who speaks.
+    pub fn answers(&mut self) -> Vec<Event> {
+        let events = self.events().into_iter();
+        events.filter(|event| !matches!(event, Event::Speaking { .. })).collect()
+    }
+}
