@@ -23,7 +23,7 @@ use tracing::debug;
 
 use crate::{
     flow_log::{self, FlowLog},
-    roles::{ImMcuServer, Server},
+    roles::{McuServer, Server},
 };
 
 /// The socket's name in the data directory.
@@ -37,7 +37,7 @@ pub enum Behind {
     /// A front end, with or without an MCU of its own.
     Server(Arc<Server>),
     /// An MCU that is a process of its own.
-    ImMcu(ImMcuServer),
+    Mcu(McuServer),
 }
 
 /// Opens the door of `behind`.
@@ -73,7 +73,7 @@ async fn answer(behind: Behind, request: Request<Incoming>) -> Result<Response<F
     let path: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (status, text) = match &behind {
         Behind::Server(server) => answer_of_server(server, request.method(), &path).await,
-        Behind::ImMcu(mcu) => answer_of_mcu(mcu, request.method(), &path),
+        Behind::Mcu(mcu) => answer_of_mcu(mcu, request.method(), &path),
     };
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
@@ -89,14 +89,14 @@ async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (S
         (&Method::POST, ["conferences", id, "end"]) => end(server, id).await,
         (_, ["drain"]) => {
             let sentence = "A front end runs here; only a conferencing server that is a process of its own \
-                            ([im_mcu]) can be drained.\n";
+                            ([im_mcu] or [av_mcu]) can be drained.\n";
             (StatusCode::CONFLICT, sentence.into())
         }
         _ => (StatusCode::NOT_FOUND, "There is nothing here.\n".to_owned()),
     }
 }
 
-fn answer_of_mcu(mcu: &ImMcuServer, method: &Method, path: &[&str]) -> (StatusCode, String) {
+fn answer_of_mcu(mcu: &McuServer, method: &Method, path: &[&str]) -> (StatusCode, String) {
     match (method, path) {
         (&Method::GET, ["flow", id]) => flow(&mcu.flows, id),
         (&Method::GET | &Method::POST, ["drain"]) => {

@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 use crate::{
     admin::{self, Behind},
     clock::Clock,
-    config::{self, Config, ImMcuConfig},
+    config::{self, Config},
     data::{self, Data},
     open_files,
     roles::{self, Resources, Server},
@@ -68,8 +68,8 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     let data = Data::for_server(&config.data, &config.auth)?;
     // Listened for before anybody can think us ready.
     let stop = Stop::listen()?;
-    if let Some(own) = &config.im_mcu {
-        return serve_im_mcu(&config, own, &data, stop).await;
+    if config.own_mcu().is_some() {
+        return serve_mcu(&config, &data, stop).await;
     }
     if let Some(sentence) = open_files::allow(config.front_end.max_connections) {
         eprintln!("{sentence}");
@@ -107,10 +107,10 @@ async fn kept(claim: Option<PostgresClaim>) -> anyhow::Error {
 }
 
 /// The conferencing server of a machine of its own.
-async fn serve_im_mcu(config: &Config, own: &ImMcuConfig, data: &Data, stop: Stop) -> anyhow::Result<()> {
-    let mcu = roles::start_im_mcu_server(config, own, data.path(), Clock::start()).await?;
-    admin::serve(data.path(), Behind::ImMcu(mcu.clone()))?;
-    println!("An IM conferencing server runs here; its front end is {}.", own.factory);
+async fn serve_mcu(config: &Config, data: &Data, stop: Stop) -> anyhow::Result<()> {
+    let mcu = roles::start_mcu_server(config, data.path(), Clock::start()).await?;
+    admin::serve(data.path(), Behind::Mcu(mcu.clone()))?;
+    println!("{} runs here; its front end is {}.", mcu.name, mcu.factory);
     println!("Control link on {}", mcu.control_url);
     println!("SIP at {}", mcu.server_uri);
     println!("ready");

@@ -1,9 +1,11 @@
 //! The configuration: one TOML file, a table per role, every default here beside its comment; the
-//! tables of a Confab on several machines are in `config/machines.rs`.
+//! tables of a Confab on several machines are in `config/machines.rs`, that of audio and video is in
+//! `config/media.rs`.
 //!
 //! Without a file everything runs on this machine, on SQLite, with SIP on all addresses.
 
 mod machines;
+mod media;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -13,7 +15,8 @@ use confab_sip::{Transport, auth::Algorithm};
 use serde::{Deserialize, Serialize};
 
 use crate::{data, front_end::ANONYMOUS_DOMAIN};
-pub use machines::{ControlConfig, ImMcuConfig};
+pub use machines::{ControlConfig, McuConfig};
+pub use media::MediaConfig;
 
 /// No conference is scheduled further ahead, so none is by default.
 const LONGEST_LIFETIME_DAYS: u64 = 10 * 365;
@@ -70,12 +73,17 @@ pub struct Config {
     pub front_end: FrontEndConfig,
     /// What conferences may do.
     pub conferences: ConferencesConfig,
+    /// Where audio and video are received.
+    pub media: MediaConfig,
     /// The front end's side of the link to conferencing servers on other machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlConfig>,
     /// A conferencing server for instant messages, and nothing else in this process.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub im_mcu: Option<ImMcuConfig>,
+    pub im_mcu: Option<McuConfig>,
+    /// A conferencing server for audio and video, and nothing else in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub av_mcu: Option<McuConfig>,
 }
 
 /// `[front_end]`
@@ -138,7 +146,9 @@ impl Default for Config {
             front_end: FrontEndConfig::default(),
             conferences: ConferencesConfig::default(),
             control: None,
+            media: MediaConfig::default(),
             im_mcu: None,
+            av_mcu: None,
         }
     }
 }
@@ -303,15 +313,18 @@ impl Config {
             self.database_wait_seconds
         );
         self.conferences.check()?;
-        if let Some(im_mcu) = &self.im_mcu {
+        self.media.check()?;
+        if let Some((table, mcu)) = self.own_mcu() {
             ensure!(
-                self.control.is_none()
+                (self.im_mcu.is_none() || self.av_mcu.is_none())
+                    && self.control.is_none()
                     && self.front_end == FrontEndConfig::default()
                     && self.database_url_file.as_os_str().is_empty(),
-                "[im_mcu] makes this process a conferencing server and nothing else, so it cannot stand beside \
-                 [front_end], [control] or database_url_file; give each process a configuration of its own"
+                "[{table}] makes this process a conferencing server and nothing else, so it cannot stand beside \
+                 [front_end], [control], another [..._mcu] or database_url_file; give each process a \
+                 configuration of its own"
             );
-            return im_mcu.check();
+            return mcu.check(table);
         }
         if let Some(control) = &self.control {
             control.check()?;
@@ -338,6 +351,14 @@ impl Config {
         );
         data::database(self)?;
         Ok(())
+    }
+}
+
+impl Config {
+    /// The conferencing server that this process is and nothing else, with the name of its table.
+    pub fn own_mcu(&self) -> Option<(&'static str, &McuConfig)> {
+        let im_mcu = self.im_mcu.as_ref().map(|own| ("im_mcu", own));
+        im_mcu.or_else(|| self.av_mcu.as_ref().map(|own| ("av_mcu", own)))
     }
 }
 
@@ -387,7 +408,9 @@ pub fn print(config: &Config) -> String {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             name.clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" = ") {
-            let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+            // Every conferencing server has the same settings.
+            let of = if table.ends_with("_mcu") { "mcu" } else { &table };
+            let path = if of.is_empty() { key.to_owned() } else { format!("{of}.{key}") };
             for comment in comments.iter().filter(|(of, _)| *of == path).flat_map(|(_, lines)| lines) {
                 out.push_str("# ");
                 out.push_str(comment);
@@ -405,7 +428,8 @@ fn comments() -> Vec<(String, Vec<&'static str>)> {
     let mut table = None;
     let mut pending = Vec::new();
     let mut comments = Vec::new();
-    let sources = [include_str!("config.rs"), include_str!("config/machines.rs")];
+    let sources =
+        [include_str!("config.rs"), include_str!("config/machines.rs"), include_str!("config/media.rs")];
     for line in sources.iter().flat_map(|source| source.lines()).map(str::trim) {
         if let Some(comment) = line.strip_prefix("/// ") {
             pending.push(comment);
@@ -415,7 +439,8 @@ fn comments() -> Vec<(String, Vec<&'static str>)> {
                 Some("FrontEndConfig") => Some("front_end."),
                 Some("ConferencesConfig") => Some("conferences."),
                 Some("ControlConfig") => Some("control."),
-                Some("ImMcuConfig") => Some("im_mcu."),
+                Some("McuConfig") => Some("mcu."),
+                Some("MediaConfig") => Some("media."),
                 _ => None,
             };
             pending.clear();
@@ -479,6 +504,12 @@ mod tests {
             ("[im_mcu]\nfactory = \"https://a:1\"\nsecret = 1", "secret"),
             ("[im_mcu]\nfactory = \"https://a:1\"\n[control]", "of its own"),
             ("[im_mcu]\nfactory = \"https://a:1\"\n[front_end]\nhost = \"b\"", "of its own"),
+            ("[av_mcu]\nfactory = \"http://a:1\"", "av_mcu.factory"),
+            ("[im_mcu]\nfactory = \"https://a:1\"\n[av_mcu]\nfactory = \"https://a:1\"", "another"),
+            ("[media]\nfirst_port = 6000\nlast_port = 6000", "media.last_port"),
+            ("[media]\naddresses = [\"0.0.0.0\"]", "media.addresses"),
+            ("[media]\naddresses = [\"192.0.2.1\", \"192.0.2.2\"]", "media.addresses"),
+            ("[media]\nthreads = 1000", "media.threads"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(word), "{text}: {error}");
@@ -497,9 +528,10 @@ mod tests {
         for (table, comment) in [
             ("[control]", "# Where conferencing servers of other machines report, over mutual TLS."),
             (
-                "[im_mcu]\nfactory = \"https://a:1\"",
+                "[av_mcu]\nfactory = \"https://a:1\"",
                 "# Where the front end's [control] listens: https://HOST:PORT.",
             ),
+            ("[media]", "# How many threads mix. 0: as many as there are processors."),
         ] {
             let config = parse(table).unwrap();
             let text = print(&config);

@@ -32,7 +32,7 @@ use tracing::debug;
 
 use crate::{
     inproc::InprocNetwork,
-    private_ca::PeerRole,
+    private_ca::{Peer, PeerRole},
     trust::{Accepted, Trust},
 };
 
@@ -214,7 +214,7 @@ impl ControlClient {
             let Some(trust) = &self.remote else {
                 return Err(LinkError::BadUrl(place.url.to_owned()));
             };
-            let stream = trust.connect(&place.host, port, place.role).await.map_err(unreachable)?;
+            let stream = trust.connect(&place.host, port, place.peer).await.map_err(unreachable)?;
             return place.speak(stream).await;
         }
         let stream = self.network.connect(&place.host).await.map_err(unreachable)?;
@@ -235,7 +235,7 @@ struct Place<'a> {
     /// Of another process; none within this one.
     port: Option<u16>,
     /// Who answers there.
-    role: PeerRole,
+    peer: Peer,
     key: String,
 }
 
@@ -251,12 +251,12 @@ impl Place<'_> {
             _ => return Err(bad()),
         };
         let front_end = [FACTORY_PATH, FOCUS_PATH].iter().any(|path| uri.path().starts_with(path));
-        let role = if front_end { PeerRole::FrontEnd } else { PeerRole::ImMcu };
+        let peer = if front_end { Peer::FrontEnd } else { Peer::Mcu };
         let key = match port {
-            Some(_) => format!("{role} at {authority}"),
+            Some(_) => format!("{peer:?} at {authority}"),
             None => authority.clone(),
         };
-        Ok(Place { url, uri, host, authority, port, role, key })
+        Ok(Place { url, uri, host, authority, port, peer, key })
     }
 
     /// Begins HTTP on a new connection.

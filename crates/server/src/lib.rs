@@ -22,6 +22,7 @@ pub mod front_end;
 pub mod inproc;
 pub mod mcu_factory_host;
 pub mod mcu_host;
+pub mod media_host;
 mod offer;
 mod open_files;
 pub mod private_ca;

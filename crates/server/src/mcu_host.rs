@@ -33,6 +33,8 @@ use crate::{
     control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, LinkError, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
+    media_host::{MediaHost, NoPort, Room, Said},
+    roles::McuParts,
 };
 
 pub use sip::{McuSip, McuSipShell, SipAction, SipEvent};
@@ -63,6 +65,8 @@ pub struct McuHost {
 
 struct Shared {
     media: McuType,
+    /// What carries its sound and pictures, if it has any.
+    data_plane: Option<MediaHost>,
     mcu: Mutex<Box<dyn Mcu>>,
     place: McuPlace,
     limits: McuLimits,
@@ -93,9 +97,9 @@ struct Entry {
 }
 
 impl McuHost {
-    /// A host of `mcu` that sends SIP through `sip`.
+    /// A host of a conferencing server, which sends SIP through `sip`.
     pub fn new(
-        mcu: Box<dyn Mcu>,
+        McuParts { mcu, media: data_plane }: McuParts,
         place: McuPlace,
         limits: McuLimits,
         control: ControlClient,
@@ -105,6 +109,7 @@ impl McuHost {
     ) -> McuHost {
         let shared = Shared {
             media: mcu.media(),
+            data_plane,
             mcu: Mutex::new(mcu),
             place,
             limits,
@@ -293,6 +298,7 @@ impl McuHost {
             present: BTreeSet::new(),
             people: Arc::clone(&people),
             courier,
+            room: self.open_room(&conference, &token, &focus_url, &events),
         };
         let entry = Entry { events, token: token.clone(), focus_url: focus_url.clone(), open, people };
         self.conferences().insert(conference.clone(), entry);
@@ -310,6 +316,34 @@ impl McuHost {
             }
         });
         token
+    }
+
+    /// A room for a conference, which hears what happens there; none where there is no data plane.
+    fn open_room(
+        &self,
+        conference: &ConferenceUri,
+        token: &str,
+        focus_url: &str,
+        events: &mpsc::Sender<Event>,
+    ) -> Option<Room> {
+        let media = self.shared.data_plane.as_ref()?;
+        let (tells, mut told) = mpsc::unbounded_channel();
+        let (host, conference, events) = (self.clone(), conference.clone(), events.clone());
+        let (token, focus_url) = (token.to_owned(), focus_url.to_owned());
+        tokio::spawn(async move {
+            while let Some(said) = told.recv().await {
+                let Said::Event(event) = said else {
+                    // As if the conference itself had broken.
+                    host.forget(&conference, &token);
+                    drop(events);
+                    return host.report_loss(&focus_url).await;
+                };
+                if events.send(Event::Media(event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Some(media.open_room(tells))
     }
 
     /// The conference with this token is here no more; a newer one of the same name is left alone.
@@ -413,6 +447,8 @@ struct Shell {
     people: Arc<AtomicU32>,
     /// What goes to the Focus, in order.
     courier: mpsc::UnboundedSender<(&'static str, Bytes)>,
+    /// Where it is heard and seen, if it is.
+    room: Option<Room>,
 }
 
 impl drive::Shell<Boxed> for Shell {
@@ -440,12 +476,24 @@ impl drive::Shell<Boxed> for Shell {
                 );
                 return Performed::Done;
             }
+            Action::OpenMedia { leg, kinds, multiplexed } => {
+                let opened =
+                    self.room.as_ref().ok_or(NoPort).and_then(|room| room.open(leg, &kinds, multiplexed));
+                return Performed::Told(match opened {
+                    Ok(addresses) => Event::MediaOpened { leg, addresses },
+                    Err(NoPort) => Event::MediaRefused { leg },
+                });
+            }
+            Action::Media(command) => {
+                if let Some(room) = &self.room {
+                    room.command(command);
+                }
+                return Performed::Done;
+            }
             Action::Respond { key, response } => SipEvent::Respond { key, response },
             Action::Send { id, flow, request, .. } => SipEvent::Send { conference, id, flow, request },
             Action::Cancel { id } => SipEvent::Cancel { conference, id },
             // There is no data plane here, so there are no ports.
-            Action::OpenMedia { leg, .. } => return Performed::Failed(Event::MediaRefused { leg }),
-            Action::Media(_) => return Performed::Done,
             Action::Ended => return Performed::Stop,
         };
         if self.host.shared.sip.send(sip).await.is_err() {

@@ -32,17 +32,46 @@ pub enum PeerRole {
     /// The conferencing server for instant messages.
     #[value(name = "immcu")]
     ImMcu,
+    /// The conferencing server for audio and video.
+    #[value(name = "avmcu")]
+    AvMcu,
 }
+
+/// Who must answer where one process connects to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// The front end.
+    FrontEnd,
+    /// A conferencing server, of whatever medium.
+    Mcu,
+}
+
+impl Peer {
+    /// The DNS name that certificates of such a process have, as TLS wants it. It is looked up nowhere.
+    pub fn server_name(self) -> ServerName<'static> {
+        let name = match self {
+            Peer::FrontEnd => PeerRole::FrontEnd.dns_name(),
+            Peer::Mcu => MCU_NAME,
+        };
+        ServerName::try_from(name).expect("the names of roles are DNS names")
+    }
+}
+
+/// The DNS name in the certificate of every conferencing server, beside that of its role.
+const MCU_NAME: &str = "mcu.confab.internal";
 
 impl PeerRole {
     /// Every role.
-    pub const ALL: [PeerRole; 2] = [PeerRole::FrontEnd, PeerRole::ImMcu];
+    pub const ALL: [PeerRole; 3] = [PeerRole::FrontEnd, PeerRole::ImMcu, PeerRole::AvMcu];
+    /// The conferencing servers.
+    pub const MCUS: [PeerRole; 2] = [PeerRole::ImMcu, PeerRole::AvMcu];
 
     /// The word on the command line, in file names and as the certificate's common name.
     pub const fn as_str(self) -> &'static str {
         match self {
             PeerRole::FrontEnd => "frontend",
             PeerRole::ImMcu => "immcu",
+            PeerRole::AvMcu => "avmcu",
         }
     }
 
@@ -51,6 +80,7 @@ impl PeerRole {
         match self {
             PeerRole::FrontEnd => "frontend.confab.internal",
             PeerRole::ImMcu => "immcu.confab.internal",
+            PeerRole::AvMcu => "avmcu.confab.internal",
         }
     }
 
@@ -117,7 +147,9 @@ impl PrivateCa {
                 "{host} is how certificates name roles, so no host can be called that"
             );
         }
-        let names = [&[role.dns_name().to_owned()], hosts].concat();
+        let mut names = vec![role.dns_name().to_owned()];
+        names.extend(PeerRole::MCUS.contains(&role).then(|| MCU_NAME.to_owned()));
+        names.extend_from_slice(hosts);
         let mut params = CertificateParams::new(names).context("a certificate cannot name these hosts")?;
         params.distinguished_name = named(role.as_str());
         params.use_authority_key_identifier_extension = true;

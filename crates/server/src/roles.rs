@@ -2,7 +2,7 @@
 
 mod control;
 mod front_end_shell;
-mod im_mcu;
+mod mcu;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 use confab_conference::policy::MeetingPolicy;
-use confab_mcu::{ImMcu, Mcu};
+use confab_mcu::{AvMcu, ImMcu, Mcu};
 use confab_schema::uri::McuType;
 use confab_sip::{
     Transport,
@@ -44,7 +44,7 @@ use crate::{
 };
 use control::ControlListener;
 use front_end_shell::{FrontEndEvents, FrontEndShell};
-pub use im_mcu::{ImMcuServer, start_im_mcu, start_im_mcu_server};
+pub use mcu::{McuParts, McuServer, start_mcu, start_mcu_server};
 
 /// Events that may wait for the front end, and for an MCU's SIP side.
 const EVENT_QUEUE: usize = 16 * 1024;
@@ -52,6 +52,7 @@ const EVENT_QUEUE: usize = 16 * 1024;
 const FACTORY_HOST: &str = "mcufactory.inproc";
 const FOCUS_HOST: &str = "focus.inproc";
 const IM_MCU_HOST: &str = "immcu.inproc";
+const AV_MCU_HOST: &str = "avmcu.inproc";
 
 /// A running server.
 pub struct Server {
@@ -102,13 +103,17 @@ pub struct Resources {
 /// # Errors
 /// Sentences that say which listener or file is at fault.
 pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow::Result<Server> {
-    start_with(config, data, resources, Parts::default()).await
+    let av_mcu: Option<Box<dyn Mcu>> = Some(Box::new(AvMcu::default()));
+    start_with(config, data, resources, Parts { av_mcu, ..Parts::default() }).await
 }
 
 /// Parts of a server that can be replaced by others; the simulation does so.
 pub struct Parts {
     /// The MCU for IM.
     pub im_mcu: Box<dyn Mcu>,
+    /// The MCU for audio and video, whose data plane are threads on the real clock: without it there is
+    /// neither.
+    pub av_mcu: Option<Box<dyn Mcu>>,
     /// What runs as the Focus of each conference.
     pub make_host: MakeHost,
     /// What lies between those in this process.
@@ -119,6 +124,7 @@ impl Default for Parts {
     fn default() -> Parts {
         Parts {
             im_mcu: Box::new(ImMcu),
+            av_mcu: None,
             make_host: Arc::new(|host| Box::new(host)),
             network: InprocNetwork::default(),
         }
@@ -136,7 +142,8 @@ pub async fn start_with(
     parts: Parts,
 ) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
-    let Parts { im_mcu, make_host, network } = parts;
+    let Parts { im_mcu, av_mcu, make_host, network } = parts;
+    let media = media(config, av_mcu.is_some());
     let flows = FlowLog::default();
     let (elsewhere, control) = control_of(config, data, &network).await?;
     let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
@@ -152,7 +159,7 @@ pub async fn start_with(
         control: control.clone(),
         factory_url: factory_url.clone(),
         focus_base: control_base.clone().unwrap_or_else(|| format!("http://{FOCUS_HOST}")),
-        policy: policy(config),
+        policy: policy(config, media),
         name: addresses.name.clone(),
         clock,
         flows: flows.clone(),
@@ -179,8 +186,15 @@ pub async fn start_with(
     match elsewhere {
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
         None => {
-            let mcu = start_im_mcu(im_mcu, config, &network, IM_MCU_HOST, clock, &flows);
-            link(&front_end, mcu.server_uri()).await?;
+            let im_mcu = McuParts { mcu: im_mcu, media: None };
+            let im_mcu = start_mcu(im_mcu, config, &network, IM_MCU_HOST, clock, &flows);
+            link(&front_end, im_mcu.server_uri()).await?;
+            if let Some(mcu) = av_mcu {
+                let addresses = config.media.addresses_beside(&config.front_end);
+                let media = Some(mcu::start_media(config, addresses, clock)?);
+                let av_mcu = start_mcu(McuParts { mcu, media }, config, &network, AV_MCU_HOST, clock, &flows);
+                link(&front_end, av_mcu.server_uri()).await?;
+            }
         }
     }
     let content_grace = config.conferences.content_grace();
@@ -308,13 +322,21 @@ fn users_settings(policy: &MeetingPolicy, host: String) -> UsersSettings {
     }
 }
 
-fn policy(config: &Config) -> MeetingPolicy {
+/// What conferences may have. Only what works is advertised.
+fn media(config: &Config, has_av_mcu: bool) -> Vec<McuType> {
+    match &config.control {
+        Some(control) => control.media.iter().map(|medium| (*medium).into()).collect(),
+        None if has_av_mcu => vec![McuType::Chat, McuType::AudioVideo],
+        None => vec![McuType::Chat],
+    }
+}
+
+fn policy(config: &Config, media: Vec<McuType>) -> MeetingPolicy {
     MeetingPolicy {
         max_participants: config.conferences.max_participants,
         large_meeting: config.conferences.large_meeting,
         max_conferences_per_organizer: config.conferences.max_per_organizer,
-        // Only what works is advertised.
-        media: vec![McuType::Chat],
+        media,
         allow_anonymous: config.conferences.allow_anonymous,
         default_lifetime_s: config.conferences.default_lifetime_days * 24 * 3600,
         empty_limit_s: config.conferences.empty_minutes * 60,
@@ -402,7 +424,7 @@ fn reachable(host: &str, bound: SocketAddr) -> String {
 
 /// The address by which this machine would reach another. Nothing is sent: a datagram socket only
 /// asks the routing table.
-fn own_address() -> IpAddr {
+pub(crate) fn own_address() -> IpAddr {
     let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr())
     });

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{debug, warn};
 
-use crate::private_ca::{PeerRole, PrivateCa, RoleFiles};
+use crate::private_ca::{Peer, PeerRole, PrivateCa, RoleFiles};
 
 /// How long connecting and the handshake may take together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -108,22 +108,22 @@ impl Trust {
         })
     }
 
-    /// Connects to `host` at `port`, where a process of this role must answer.
+    /// Connects to `host` at `port`, where `peer` must answer.
     ///
     /// # Errors
-    /// If nobody is there within five seconds, or not that role.
+    /// If nobody is there within five seconds, or somebody else.
     pub async fn connect(
         &self,
         host: &str,
         port: u16,
-        role: PeerRole,
+        peer: Peer,
     ) -> io::Result<client::TlsStream<TcpStream>> {
         let connecting = async {
             let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
             // Small documents that somebody waits for.
             let _ = stream.set_nodelay(true);
             // The authority vouches for roles, and the role's name is what TLS checks here.
-            self.connector.connect(role.server_name(), stream).await
+            self.connector.connect(peer.server_name(), stream).await
         };
         timeout(CONNECT_LIMIT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -213,10 +213,10 @@ mod tests {
         let mcu = Trust::load(&files).unwrap();
         let (port, mut connections) = listening(&front_end).await;
 
-        let _open = mcu.connect("127.0.0.1", port, PeerRole::FrontEnd).await.unwrap();
+        let _open = mcu.connect("127.0.0.1", port, Peer::FrontEnd).await.unwrap();
         assert_eq!(connections.recv().await.unwrap().role, Some(PeerRole::ImMcu));
         // Who looks for an MCU does not take a front end for one.
-        assert!(mcu.connect("127.0.0.1", port, PeerRole::ImMcu).await.is_err());
+        assert!(mcu.connect("127.0.0.1", port, Peer::Mcu).await.is_err());
     }
 
     #[tokio::test]
@@ -229,7 +229,7 @@ mod tests {
 
         // Theirs does not trust us.
         let stranger = Trust::issued(&theirs, PeerRole::ImMcu, &[]).unwrap();
-        assert!(stranger.connect("127.0.0.1", port, PeerRole::FrontEnd).await.is_err());
+        assert!(stranger.connect("127.0.0.1", port, Peer::FrontEnd).await.is_err());
         // One that does is not trusted by us: the connection ends without a byte.
         let issued = theirs.issue(PeerRole::ImMcu, &[]).unwrap();
         let credulous = Trust::of(
@@ -237,13 +237,13 @@ mod tests {
             issued.private_key.as_bytes(),
             ours.certificate().as_bytes(),
         );
-        let stream = credulous.unwrap().connect("127.0.0.1", port, PeerRole::FrontEnd).await;
+        let stream = credulous.unwrap().connect("127.0.0.1", port, Peer::FrontEnd).await;
         if let Ok(mut stream) = stream {
             assert!(stream.read_u8().await.is_err());
         }
         // Neither arrived: what does is the one that comes after them.
         let friend = Trust::issued(&ours, PeerRole::ImMcu, &[]).unwrap();
-        let _open = friend.connect("127.0.0.1", port, PeerRole::FrontEnd).await.unwrap();
+        let _open = friend.connect("127.0.0.1", port, Peer::FrontEnd).await.unwrap();
         assert_eq!(connections.recv().await.unwrap().role, Some(PeerRole::ImMcu));
         assert!(connections.try_recv().is_err());
     }

@@ -11,7 +11,7 @@ use confab_server::{
     config::Config,
     inproc::InprocNetwork,
     mcu_host::McuHost,
-    roles::{Parts, start_im_mcu},
+    roles::{McuParts, Parts, start_mcu},
     sip_transport::{ConnectionLimits, Flows, TransportEvent},
 };
 use confab_sim::{deployment::Deployment, gate::Gate};
@@ -34,7 +34,8 @@ async fn gated() -> (Deployment, McuHost, Gate) {
     let inner = [ALPHA, "alpha.inproc:sip"];
     let gate = Gate::new(clock, &outside, &inside, &inner, &["mcufactory.inproc", "focus.inproc"]);
     let (config, flows) = (Config::default(), &deployment.server.flows);
-    let alpha = start_im_mcu(Box::new(ImMcu), &config, &inside, ALPHA, clock, flows);
+    let alpha =
+        start_mcu(McuParts { mcu: Box::new(ImMcu), media: None }, &config, &inside, ALPHA, clock, flows);
     (deployment, alpha, gate)
 }
 

@@ -1,5 +1,5 @@
 //! The tables of a Confab that runs on several machines: `[control]` where the front end is,
-//! `[im_mcu]` where a conferencing server is. A role runs because its table is there.
+//! `[im_mcu]` or `[av_mcu]` where a conferencing server is. A role runs because its table is there.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::ensure;
+use confab_schema::uri::McuType;
 use serde::{Deserialize, Serialize};
 
 use crate::private_ca::{PeerRole, RoleFiles};
@@ -20,12 +21,33 @@ pub struct ControlConfig {
     pub listen: SocketAddr,
     /// The name or address that those machines reach it by. Empty: the address listened on.
     pub host: String,
+    /// What conferences may have, for there are servers elsewhere: "chat", "audio-video".
+    pub media: Vec<Medium>,
 }
 
-/// `[im_mcu]`
+/// A medium that conferences may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Medium {
+    /// Instant messages.
+    Chat,
+    /// Audio and video.
+    AudioVideo,
+}
+
+impl From<Medium> for McuType {
+    fn from(medium: Medium) -> McuType {
+        match medium {
+            Medium::Chat => McuType::Chat,
+            Medium::AudioVideo => McuType::AudioVideo,
+        }
+    }
+}
+
+/// `[im_mcu]` and `[av_mcu]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ImMcuConfig {
+pub struct McuConfig {
     /// Where front ends post commands, over mutual TLS.
     pub control: SocketAddr,
     /// Where front ends send SIP, over mutual TLS.
@@ -34,9 +56,10 @@ pub struct ImMcuConfig {
     pub host: String,
     /// Where the front end's [control] listens: https://HOST:PORT.
     pub factory: String,
-    /// The certificate that `confab cert immcu` issued, PEM. Empty: immcu.pem in the data directory.
+    /// The certificate that `confab cert ROLE` issued, PEM. Empty: ROLE.pem in the data directory; the role
+    /// of [im_mcu] is immcu, that of [av_mcu] avmcu.
     pub certificate: PathBuf,
-    /// Its key, PEM. Empty: immcu-key.pem in the data directory.
+    /// Its key, PEM. Empty: ROLE-key.pem in the data directory.
     pub private_key: PathBuf,
     /// The private authority's certificate, PEM. Empty: authority.pem in the data directory.
     pub authority: PathBuf,
@@ -44,13 +67,13 @@ pub struct ImMcuConfig {
 
 impl Default for ControlConfig {
     fn default() -> ControlConfig {
-        ControlConfig { listen: any(5071), host: String::new() }
+        ControlConfig { listen: any(5071), host: String::new(), media: vec![Medium::Chat] }
     }
 }
 
-impl Default for ImMcuConfig {
-    fn default() -> ImMcuConfig {
-        ImMcuConfig {
+impl Default for McuConfig {
+    fn default() -> McuConfig {
+        McuConfig {
             control: any(5072),
             sip: any(5073),
             host: String::new(),
@@ -64,14 +87,15 @@ impl Default for ImMcuConfig {
 
 impl ControlConfig {
     pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!(!self.media.is_empty(), "control.media is empty, so conferences could have nothing");
         check_host("control.host", &self.host)
     }
 }
 
-impl ImMcuConfig {
+impl McuConfig {
     /// The files with which this conferencing server proves that it is one.
-    pub fn role_files(&self, data: &Path) -> RoleFiles {
-        let usual = RoleFiles::of(data, PeerRole::ImMcu);
+    pub fn role_files(&self, data: &Path, role: PeerRole) -> RoleFiles {
+        let usual = RoleFiles::of(data, role);
         let or = |set: &Path, usual| if set.as_os_str().is_empty() { usual } else { set.to_owned() };
         RoleFiles {
             certificate: or(&self.certificate, usual.certificate),
@@ -80,15 +104,15 @@ impl ImMcuConfig {
         }
     }
 
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        check_host("im_mcu.host", &self.host)?;
+    pub(super) fn check(&self, table: &str) -> anyhow::Result<()> {
+        check_host(&format!("{table}.host"), &self.host)?;
         let place = self.factory.strip_prefix("https://").and_then(|place| place.rsplit_once(':'));
         let right = place.is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains(['/', '@', ' ', '?', '#']) && port.parse::<u16>().is_ok()
         });
         ensure!(
             right,
-            "im_mcu.factory = \"{}\" is not where a front end listens; write it like https://confab.example.com:5071",
+            "{table}.factory = \"{}\" is not where a front end listens; write it like https://confab.example.com:5071",
             self.factory
         );
         Ok(())

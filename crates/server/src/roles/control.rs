@@ -64,12 +64,12 @@ impl ControlListener {
 /// tell of MCUs that are lost.
 fn forbidden(role: Option<PeerRole>, posted: &Posted) -> Option<&'static str> {
     let (allowed, sentence): (&[PeerRole], _) = match (posted.path.as_str(), posted.content_type.as_str()) {
-        (FACTORY_PATH, HEALTH) => (&[PeerRole::ImMcu], "Only a conferencing server may report its health."),
+        (FACTORY_PATH, HEALTH) => (&PeerRole::MCUS, "Only a conferencing server may report its health."),
         (FACTORY_PATH, CCCP) => {
             (&[PeerRole::FrontEnd], "Only a front end may ask for a conferencing server.")
         }
         (FOCUS_PATH, HEALTH) => (&PeerRole::ALL, "Only servers of ours may tell of one that is lost."),
-        _ => (&[PeerRole::ImMcu], "Only a conferencing server may report to a Focus."),
+        _ => (&PeerRole::MCUS, "Only a conferencing server may report to a Focus."),
     };
     let fits = role.is_some_and(|role| allowed.contains(&role));
     (!fits).then_some(sentence)
@@ -106,11 +106,11 @@ mod tests {
             }
             assert!(forbidden(None, &posted).is_some(), "who has no role posts nothing");
         };
-        check(FACTORY_PATH, HEALTH, &[PeerRole::ImMcu]);
+        check(FACTORY_PATH, HEALTH, &PeerRole::MCUS);
         check(FACTORY_PATH, CCCP, &[PeerRole::FrontEnd]);
         check(FOCUS_PATH, HEALTH, &PeerRole::ALL);
-        check("/LiveServer/Focus/0123", CONFERENCE_INFO, &[PeerRole::ImMcu]);
-        check("/LiveServer/Focus/0123", CCCP, &[PeerRole::ImMcu]);
+        check("/LiveServer/Focus/0123", CONFERENCE_INFO, &PeerRole::MCUS);
+        check("/LiveServer/Focus/0123", CCCP, &PeerRole::MCUS);
     }
     #[test]
     fn only_urls_that_can_be_proved_are_taken_from_elsewhere() {

@@ -11,14 +11,14 @@ use confab_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::im_mcu::sip_host;
+use super::mcu::sip_host;
 use crate::{
     drive::{self, Performed, Source},
     focus_factory_host::FocusFactoryHost,
     focus_host::FocusDirectory,
     front_end::{self, FrontEnd, KnownAccount, Unavailable},
     inproc::{INPROC, InprocNetwork},
-    private_ca::PeerRole,
+    private_ca::Peer,
     sip_transport::{Arrivals, Flows, TransportEvent},
     trust::Trust,
     vault::Vault,
@@ -215,6 +215,6 @@ async fn open_link(
         return Ok(transport.add_stream(stream, Transport::Inproc, None));
     }
     let trust = trust.ok_or_else(|| io::Error::other("there is no [control] table"))?;
-    let stream = trust.connect(&uri.host, uri.port.unwrap_or(SIPS_PORT), PeerRole::ImMcu).await?;
+    let stream = trust.connect(&uri.host, uri.port.unwrap_or(SIPS_PORT), Peer::Mcu).await?;
     Ok(transport.add_link(stream))
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use confab_server::{
     control_link::{CCCP, CONFERENCE_INFO, ControlClient, HEALTH, LinkError},
     inproc::InprocNetwork,
-    private_ca::{PeerRole, PrivateCa},
+    private_ca::{Peer, PeerRole, PrivateCa},
     trust::Trust,
 };
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ async fn refusal(trust: Trust, url: &str, content_type: &str) -> Option<u16> {
 
 async fn to_sip(trust: &Trust, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let (host, port) = address.rsplit_once(':').unwrap();
-    trust.connect(host, port.parse().unwrap(), PeerRole::ImMcu).await
+    trust.connect(host, port.parse().unwrap(), Peer::Mcu).await
 }
 
 /// Whether an MCU answers a request on this link.

@@ -1,10 +1,11 @@
-//! The IM MCU as a role: in the front end's process, or as a process of its own that front ends
-//! reach over mutual TLS.
+//! A conferencing server as a role: in the front end's process, or as a process of its own that front
+//! ends reach over mutual TLS.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
-use anyhow::Context;
-use confab_mcu::{ImMcu, Mcu, McuLimits};
+use anyhow::{Context, bail};
+use confab_mcu::{AvMcu, ImMcu, Mcu, McuLimits};
+use confab_schema::uri::McuType;
 use confab_sip::Transport;
 use tokio::{
     net::TcpListener,
@@ -15,23 +16,59 @@ use tracing::warn;
 use super::{EVENT_QUEUE, FACTORY_HOST, hand_on, reachable};
 use crate::{
     clock::{self, Clock},
-    config::{Config, ImMcuConfig},
+    config::Config,
     control_link::{self, Answer, ControlClient, FACTORY_PATH, Posted},
     drive::drive,
     flow_log::FlowLog,
     inproc::InprocNetwork,
     mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
+    media_host::{MediaHost, MediaPlace},
     private_ca::PeerRole,
     sip_transport::{ConnectionLimits, Flows, TransportEvent},
     trust::{Accepted, Trust},
 };
 
-/// Where it takes conferences.
-const CONTROL_PATH: &str = "/LiveServer/IMMCU/";
+/// A conferencing server, and the data plane if it has one.
+pub struct McuParts {
+    /// The conferencing server.
+    pub mcu: Box<dyn Mcu>,
+    /// What carries its sound and pictures.
+    pub media: Option<MediaHost>,
+}
 
-/// An IM MCU that is a process of its own. Cheap to clone; all clones are one.
+impl McuParts {
+    /// Where it takes conferences.
+    fn control_path(&self) -> String {
+        let name = match self.mcu.media() {
+            McuType::AudioVideo => "AVMCU",
+            _ => "IMMCU",
+        };
+        format!("/LiveServer/{name}/")
+    }
+}
+
+/// The threads of the data plane at these addresses.
+///
+/// # Errors
+/// If the operating system gives no thread.
+pub(super) fn start_media(
+    config: &Config,
+    addresses: Vec<IpAddr>,
+    clock: Clock,
+) -> anyhow::Result<MediaHost> {
+    let media = &config.media;
+    let ports = (media.first_port, media.last_port);
+    let place = MediaPlace { addresses, ports, threads: media.thread_count() };
+    MediaHost::start(place, clock).context("the threads for media cannot be started")
+}
+
+/// A conferencing server that is a process of its own. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct ImMcuServer {
+pub struct McuServer {
+    /// What it is, as the beginning of a sentence.
+    pub name: &'static str,
+    /// Its front end.
+    pub factory: String,
     /// The MCU.
     pub host: McuHost,
     /// The flow trace.
@@ -42,17 +79,24 @@ pub struct ImMcuServer {
     pub server_uri: String,
 }
 
-/// Starts the IM MCU of `config` as this process' only role; its tasks run until the runtime ends.
+/// Starts the conferencing server of `config` as this process' only role; its tasks run until the runtime
+/// ends.
 ///
 /// # Errors
 /// Sentences that say which listener or file is at fault.
-pub async fn start_im_mcu_server(
-    config: &Config,
-    own: &ImMcuConfig,
-    data: &Path,
-    clock: Clock,
-) -> anyhow::Result<ImMcuServer> {
-    let trust = Trust::load(&own.role_files(data))?;
+pub async fn start_mcu_server(config: &Config, data: &Path, clock: Clock) -> anyhow::Result<McuServer> {
+    let (own, role, name) = match (&config.im_mcu, &config.av_mcu) {
+        (Some(own), _) => (own, PeerRole::ImMcu, "An IM conferencing server"),
+        (_, Some(own)) => (own, PeerRole::AvMcu, "An A/V conferencing server"),
+        (None, None) => bail!("the configuration has neither [im_mcu] nor [av_mcu]"),
+    };
+    let parts = if role == PeerRole::AvMcu {
+        let media = start_media(config, config.media.addresses_of(own), clock)?;
+        McuParts { mcu: Box::new(AvMcu::default()), media: Some(media) }
+    } else {
+        McuParts { mcu: Box::new(ImMcu), media: None }
+    };
+    let trust = Trust::load(&own.role_files(data, role))?;
     let taken = |address| move || format!("{address} cannot be listened on");
     let posts = TcpListener::bind(own.control).await.with_context(taken(own.control))?;
     let links = TcpListener::bind(own.sip).await.with_context(taken(own.sip))?;
@@ -60,21 +104,22 @@ pub async fn start_im_mcu_server(
     let server_uri = format!("sip:{};transport=tls", reachable(&own.host, links.local_addr()?));
     let place = McuPlace {
         control_base: control_base.clone(),
-        control_path: CONTROL_PATH.into(),
+        control_path: parts.control_path(),
         server_uri: server_uri.clone(),
         factory_url: format!("{}{FACTORY_PATH}", own.factory),
     };
     let sent_by = reachable(&own.host, links.local_addr()?);
     let control = ControlClient::with_remote(InprocNetwork::default(), trust.clone());
     let flows = FlowLog::default();
-    let role = Running::start(Box::new(ImMcu), config, place, sent_by, control, clock, flows.clone());
+    let control_url = format!("{control_base}{}", place.control_path);
+    let role = Running::start(parts, config, place, sent_by, control, clock, flows.clone());
     let host = role.host.clone();
     tokio::spawn(control_link::serve_remote(trust.listen(posts), {
         let host = host.clone();
         move |role, posted| command(host.clone(), role, posted)
     }));
     tokio::spawn(take_links(trust.listen(links), role));
-    Ok(ImMcuServer { host, flows, control_url: format!("{control_base}{CONTROL_PATH}"), server_uri })
+    Ok(McuServer { name, factory: own.factory.clone(), host, flows, control_url, server_uri })
 }
 
 /// Only a front end commands an MCU.
@@ -108,7 +153,7 @@ struct Running {
 
 impl Running {
     fn start(
-        mcu: Box<dyn Mcu>,
+        parts: McuParts,
         config: &Config,
         place: McuPlace,
         sent_by: String,
@@ -120,7 +165,7 @@ impl Running {
         let (transport, transport_events) = Flows::new(ConnectionLimits::of_our_own(), EVENT_QUEUE);
         let (sip, sip_events) = mpsc::channel(EVENT_QUEUE);
         let limits = McuLimits { participants: config.conferences.max_participants, ..McuLimits::default() };
-        let host = McuHost::new(mcu, place, limits, control, clock, flows, sip.clone());
+        let host = McuHost::new(parts, place, limits, control, clock, flows, sip.clone());
         tokio::spawn(host.clone().report_health());
         let shell = McuSipShell { flows: transport.clone(), host: host.clone(), events: sip.clone() };
         let machine = McuSip::new(sent_by, clock::entropy());
@@ -133,10 +178,10 @@ impl Running {
     }
 }
 
-/// Starts an IM MCU in this process, reached in `network` as `host`, and reporting to the factory
-/// there.
-pub fn start_im_mcu(
-    mcu: Box<dyn Mcu>,
+/// Starts a conferencing server in this process, reached in `network` as `host`, and reporting to the
+/// factory there.
+pub fn start_mcu(
+    parts: McuParts,
     config: &Config,
     network: &InprocNetwork,
     host: &str,
@@ -145,12 +190,12 @@ pub fn start_im_mcu(
 ) -> McuHost {
     let place = McuPlace {
         control_base: format!("http://{host}"),
-        control_path: CONTROL_PATH.into(),
+        control_path: parts.control_path(),
         server_uri: format!("sip:{host};transport=tcp"),
         factory_url: format!("http://{FACTORY_HOST}{FACTORY_PATH}"),
     };
     let control = ControlClient::new(network.clone());
-    let role = Running::start(mcu, config, place, host.into(), control, clock, flows.clone());
+    let role = Running::start(parts, config, place, host.into(), control, clock, flows.clone());
     let (mcu, answering) = (role.host.clone(), role.host.clone());
     tokio::spawn(control_link::serve(network.listen(host), move |posted| answering.clone().posted(posted)));
     let mut links = network.listen(&sip_host(host));

@@ -1,0 +1,141 @@
+//! Step 8 for sound and pictures: threads that own the sockets and rooms of the data plane
+//! (`crates/media`), each room on one thread.
+//!
+//! A period of 20 ms has ten slots, and each room its own: in it what has come is received, mixed and
+//! sent, so that a packet waits for half a period on average and no thread has all to do at once. A
+//! thread without a room in the next slot sleeps over it, and one without any room sleeps.
+
+mod ports;
+mod worker;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use confab_media::{Command, Event, Flow, LegId, session::Kind};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock::{self, Clock};
+pub use ports::{NoPort, PortRange};
+use worker::{Order, Worker};
+
+/// The threads of the data plane. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct MediaHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    threads: Vec<Thread>,
+    ports: PortRange,
+    last_room: AtomicU64,
+}
+
+/// One thread, as the others see it.
+struct Thread {
+    orders: mpsc::Sender<Order>,
+    /// How many rooms it has.
+    rooms: Arc<AtomicUsize>,
+}
+
+/// Where media are received.
+#[derive(Clone, Debug)]
+pub struct MediaPlace {
+    /// Our own addresses, which people are told: at most one of IPv4 and one of IPv6.
+    pub addresses: Vec<IpAddr>,
+    /// The first and the last port.
+    pub ports: (u16, u16),
+    /// How many threads.
+    pub threads: usize,
+}
+
+impl MediaHost {
+    /// Starts the threads; they end with the last clone.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(place: MediaPlace, clock: Clock) -> std::io::Result<MediaHost> {
+        let threads = (0..place.threads.max(1)).map(|number| {
+            let (orders, queue) = mpsc::channel();
+            let rooms = Arc::<AtomicUsize>::default();
+            let worker = Worker::new(queue, clock, Arc::clone(&rooms));
+            thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
+            Ok(Thread { orders, rooms })
+        });
+        let shared = Shared {
+            threads: threads.collect::<std::io::Result<_>>()?,
+            ports: PortRange::new(place.addresses, place.ports, clock::entropy()),
+            last_room: AtomicU64::new(0),
+        };
+        Ok(MediaHost { shared: Arc::new(shared) })
+    }
+
+    /// Opens a room on the thread that has the fewest. What happens in it is told through `says`.
+    pub fn open_room(&self, says: UnboundedSender<Said>) -> Room {
+        let threads = self.shared.threads.iter();
+        let thread = threads.min_by_key(|thread| thread.rooms.load(Ordering::Relaxed));
+        let thread = thread.expect("there is one at least");
+        thread.rooms.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.last_room.fetch_add(1, Ordering::Relaxed);
+        let orders = thread.orders.clone();
+        // The thread ends only when nobody can order anything any more.
+        let _ = orders.send(Order::Begin { room: number, entropy: clock::entropy(), says });
+        Room { host: self.clone(), orders, number }
+    }
+}
+
+/// What a room says.
+#[derive(Debug)]
+pub enum Said {
+    /// What the data plane says.
+    Event(Event),
+    /// It broke of a fault of ours, and is gone.
+    Broke,
+}
+
+/// A room, to command. Dropped, the room ends.
+pub struct Room {
+    host: MediaHost,
+    orders: mpsc::Sender<Order>,
+    number: u64,
+}
+
+impl Room {
+    /// Opens the ports of a leg: for each kind one for RTP and, unless they are multiplexed, one for RTCP, of
+    /// each of our addresses. Returns what the peer may send to.
+    ///
+    /// # Errors
+    /// [`NoPort`] if none is free.
+    pub fn open(
+        &self,
+        leg: LegId,
+        kinds: &[Kind],
+        multiplexed: bool,
+    ) -> Result<Vec<(Kind, Flow, SocketAddr)>, NoPort> {
+        let mut sockets = Vec::new();
+        for kind in kinds {
+            let flows: &[Flow] = if multiplexed { &[Flow::Rtp] } else { &[Flow::Rtp, Flow::Rtcp] };
+            sockets.extend(self.host.shared.ports.open(leg, *kind, flows)?);
+        }
+        let addresses = sockets.iter().map(|opened| opened.address()).collect();
+        let _ = self.orders.send(Order::Open { room: self.number, sockets });
+        Ok(addresses)
+    }
+
+    /// Has the room do something.
+    pub fn command(&self, command: Command) {
+        let _ = self.orders.send(Order::Command { room: self.number, command });
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::End { room: self.number });
+    }
+}
