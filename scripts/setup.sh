@@ -14,7 +14,9 @@ missing_of() { for package in $(packages "$@"); do installed "$package" || print
 # A package of the build group is there, too, when what it is wanted for works: a compiler of one's own will do.
 missing() {
   for group; do
-    if [ "$group" = build ] && echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null; then continue; fi
+    if [ "$group" = build ] && command -v cmake >/dev/null && echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null; then
+      continue
+    fi
     missing_of "$group"
   done
 }

@@ -6,20 +6,23 @@
 //!
 //! - `jitter/source.rs`: which synchronization source is listened to.
 //! - `jitter/line.rs`: what has come of codecs whose every byte is one tick of their clock.
+//! - `jitter/packets.rs`: what has come of codecs whose packets are decoded whole.
 
 pub mod line;
+pub mod packets;
 pub mod source;
 
 use confab_machine::Time;
 
 use self::{
     line::Line,
+    packets::Packets,
     source::{Heard, Source},
 };
 use crate::rtp::Header;
 
-/// 20 ms, how much is played at once.
-pub const PULLS_PER_SECOND: u32 = 50;
+/// Timestamp units of 20 ms of a codec each byte of which is one.
+const BYTES_STEP: u32 = 160;
 
 /// The most delay that is learnt, in pulls: 240 ms.
 const MAX_DEPTH: u32 = 12;
@@ -74,6 +77,9 @@ pub enum Pull {
 /// When the packets of one stream are played.
 pub struct Jitter {
     line: Line,
+    /// Made if there may be a codec that needs it, and used while there is.
+    packets: Option<Packets>,
+    whole: bool,
     source: Source,
     /// Timestamp units of 20 ms.
     step: u32,
@@ -97,12 +103,14 @@ pub struct Jitter {
 }
 
 impl Jitter {
-    /// A buffer for a stream whose clock has `step` units in 20 ms.
-    pub fn new(step: u32) -> Jitter {
+    /// A buffer for a stream of bytes whose clock has 8 kHz.
+    pub fn new() -> Jitter {
         Jitter {
             line: Line::new(),
+            packets: None,
+            whole: false,
             source: Source::default(),
-            step,
+            step: BYTES_STEP,
             playing: false,
             next: 0,
             end: 0,
@@ -114,6 +122,20 @@ impl Jitter {
             window: WINDOW,
             jump: None,
         }
+    }
+
+    /// Makes room for codecs whose packets are decoded whole.
+    pub fn prepare_whole(&mut self) {
+        self.packets.get_or_insert_default();
+    }
+
+    /// From now on packets are decoded whole, on a clock of `step` units in 20 ms, or byte by byte. What
+    /// is stored is forgotten.
+    pub fn tune(&mut self, whole: Option<u32>) {
+        self.stop();
+        let step = whole.unwrap_or(BYTES_STEP);
+        self.depth = self.depth / self.step * step;
+        (self.whole, self.step) = (whole.is_some(), step);
     }
 
     /// Takes a packet's payload of `units` on the stream's clock.
@@ -135,7 +157,7 @@ impl Jitter {
             return self.leap(header, payload, units);
         }
         self.jump = None;
-        if self.line.holds(at, units) {
+        if self.holds(at, units) {
             return Taken::Duplicate;
         }
         if ahead < 0 && !self.wait_for(at, ahead.unsigned_abs()) {
@@ -189,9 +211,14 @@ impl Jitter {
         Pull::Ready { at, skip }
     }
 
-    /// What has come.
+    /// What has come byte by byte.
     pub fn line(&self) -> &Line {
         &self.line
+    }
+
+    /// What has come in packets that are decoded whole.
+    pub fn packets(&self) -> Option<&Packets> {
+        self.packets.as_ref()
     }
 
     /// The synchronization source that is played, once there is one.
@@ -221,11 +248,24 @@ impl Jitter {
         (self.end, self.played) = (self.next, self.next);
         self.starved = 0;
         self.open_window(WINDOW);
-        self.line.clear(self.next, MAX_AHEAD * self.step);
+        match &mut self.packets {
+            Some(packets) if self.whole => packets.clear(),
+            _ => self.line.clear(self.next, MAX_AHEAD * self.step),
+        }
+    }
+
+    fn holds(&self, at: u32, units: u32) -> bool {
+        match &self.packets {
+            Some(packets) if self.whole => packets.holds(at),
+            _ => self.line.holds(at, units),
+        }
     }
 
     fn store(&mut self, at: u32, payload: &[u8], units: u32) {
-        self.line.store(at, payload);
+        match &mut self.packets {
+            Some(packets) if self.whole => packets.store(at, units, payload),
+            _ => self.line.store(at, payload),
+        }
         let end = at.wrapping_add(units);
         if end.wrapping_sub(self.end).cast_signed() > 0 {
             self.end = end;
@@ -234,7 +274,9 @@ impl Jitter {
 
     fn go_to(&mut self, next: u32) {
         self.next = next;
-        self.line.make_room(next.wrapping_add(MAX_AHEAD * self.step));
+        if !self.whole {
+            self.line.make_room(next.wrapping_add(MAX_AHEAD * self.step));
+        }
     }
 
     /// A packet came later than it was due: from now on all is played so much later, if that is not too
@@ -246,7 +288,7 @@ impl Jitter {
             return false;
         }
         self.open_window(KEPT);
-        if at.wrapping_sub(self.played).cast_signed() >= 0 && self.line.reaches(at) {
+        if at.wrapping_sub(self.played).cast_signed() >= 0 && (self.whole || self.line.reaches(at)) {
             // Nothing after it was played, so it is as if the pulls in between had not been.
             self.next = at;
             self.depth += late;
@@ -293,5 +335,11 @@ impl Jitter {
             self.open_window(WINDOW);
         }
         skip
+    }
+}
+
+impl Default for Jitter {
+    fn default() -> Jitter {
+        Jitter::new()
     }
 }

@@ -6,7 +6,7 @@ use confab_machine::{Entropy, Time};
 
 use crate::{
     Flow, LegId, Port, Sink,
-    codec::Rate,
+    codec::{Rate, g722, opus},
     jitter::{Jitter, Pull, Taken},
     reception::Reception,
     rtp::{Header, Packet},
@@ -20,6 +20,11 @@ pub(crate) const LONGEST_PACKET: usize = 1500;
 /// How much a level falls in 20 ms once it is quieter, in steps of 3/8 dB: a third of a second from
 /// full strength to a whisper.
 const DECAY: u32 = 3;
+
+/// How loud a voice is taken to be that says no more than that it is one, in eighths of a step; and how
+/// fast, in 20 ms, somebody becomes so again who was found to be softer: it takes seconds.
+const LIKELY: u32 = 64 * 8;
+const FORGET: u32 = 2;
 
 /// After so long without a packet a leg is told of as silent.
 const SILENT: Duration = Duration::from_secs(30);
@@ -43,6 +48,9 @@ pub(crate) struct Voice {
     we_send: bool,
     /// What is in the jitter buffer.
     pub codec: Codec,
+    meter: g722::Meter,
+    /// How loud it is if its packets do not tell, in eighths.
+    guess: u32,
     /// The codec it is sent.
     send_codec: Codec,
     outgoing: Outgoing,
@@ -142,11 +150,13 @@ impl Voice {
         };
         Voice {
             transport: Transport::new(now, port, spec, entropy.fork()),
-            jitter: Jitter::new(spec.send.codec.clock_step()),
-            formats: spec.receive.clone(),
+            jitter: buffer(spec),
+            formats: formats(spec),
             we_receive: spec.we_receive,
             we_send: spec.we_send,
-            codec: spec.send.codec,
+            codec: Codec::Pcmu,
+            meter: g722::Meter::default(),
+            guess: LIKELY,
             send_codec: spec.send.codec,
             outgoing,
             reception: Reception::default(),
@@ -165,7 +175,10 @@ impl Voice {
 
     fn renegotiate(&mut self, now: Time, spec: &StreamSpec) {
         self.transport.renegotiate(now, spec);
-        self.formats.clone_from(&spec.receive);
+        self.formats = formats(spec);
+        if self.formats.iter().any(|format| format.codec.is_whole()) {
+            self.jitter.prepare_whole();
+        }
         (self.we_receive, self.we_send) = (spec.we_receive, spec.we_send);
         self.send_codec = spec.send.codec;
         self.outgoing.format = spec.send.number;
@@ -222,10 +235,14 @@ impl Voice {
 
     fn store(&mut self, now: Time, codec: Codec, packet: &Packet<'_>) {
         if codec != self.codec {
-            self.jitter.stop();
-            self.codec = codec;
+            self.jitter.tune(codec.is_whole().then_some(codec.clock_step()));
+            (self.codec, self.guess) = (codec, LIKELY);
         }
-        let units = packet.payload.len() as u32;
+        let units = if codec.is_whole() {
+            opus::duration(packet.payload).unwrap_or(0)
+        } else {
+            packet.payload.len() as u32
+        };
         match self.jitter.insert(now, &packet.header, packet.payload, units) {
             Taken::New | Taken::Duplicate => {}
             Taken::Late => self.late += 1,
@@ -237,19 +254,46 @@ impl Voice {
     pub fn listen(&mut self) {
         self.pull = self.jitter.pull();
         self.loudness_before = self.loudness;
-        self.loudness = match (self.pull, self.codec.law()) {
-            (Pull::Ready { at, .. }, Some(law)) => {
-                let (one, other) = self.jitter.line().pieces(at, Rate::Narrow.frame());
-                (law.magnitudes(one) + law.magnitudes(other)) / Rate::Narrow.frame() as u32
-            }
+        self.loudness = match self.pull {
+            Pull::Ready { at, .. } => self.measure(at),
             _ => 0,
         };
         self.level = self.loudness.max(self.level.saturating_sub(DECAY));
     }
 
+    fn measure(&mut self, at: u32) -> u32 {
+        let frame = Rate::Narrow.frame();
+        if let Some(law) = self.codec.law() {
+            let (one, other) = self.jitter.line().pieces(at, frame);
+            return (law.magnitudes(one) + law.magnitudes(other)) / frame as u32;
+        }
+        if self.codec.is_whole() {
+            if !self.placed {
+                self.guess = (self.guess + FORGET).min(LIKELY);
+            }
+            let packet = self.jitter.packets().and_then(|packets| packets.covering(at));
+            // One who is decoded anyway is as loud as he was found to be, be it a voice or music.
+            let is_active = packet.is_some_and(|packet| self.placed || opus::is_active(packet.payload));
+            return if is_active { self.guess / 8 } else { 0 };
+        }
+        let (one, other) = self.jitter.line().pieces(at, frame);
+        // Nearly always in one piece; where it is in two the louder one counts.
+        self.meter.hear(one).max(if other.is_empty() { 0 } else { self.meter.hear(other) })
+    }
+
+    /// It was decoded, and is so loud.
+    pub fn is_found(&mut self, level: u32) {
+        self.guess = level * 8;
+    }
+
     /// The codec it is sent.
     pub fn sends_as(&self) -> Codec {
         self.send_codec
+    }
+
+    /// Whether packets may come that are decoded whole.
+    pub fn may_be_whole(&self) -> bool {
+        self.jitter.packets().is_some()
     }
 
     /// Whether it speaks and hears instead of older legs of its person.
@@ -264,8 +308,8 @@ impl Voice {
 
     /// Sends 20 ms, or as many packets as they fill. `scratch` holds [`LONGEST_PACKET`] and what protection adds.
     pub fn send(&mut self, frame: &Frame<'_>, scratch: &mut [u8], sink: &mut dyn Sink) {
-        let step = frame.payload.len() as u32;
-        if self.we_send {
+        let step = self.send_codec.clock_step();
+        if self.we_send && !frame.payload.is_empty() {
             self.outgoing.send(frame, &mut self.transport, scratch, sink);
         }
         self.outgoing.timestamp = self.outgoing.timestamp.wrapping_add(step);
@@ -301,6 +345,20 @@ impl Voice {
             ..Quality::default()
         }
     }
+}
+
+/// The formats of a peer that can be decoded.
+fn formats(spec: &StreamSpec) -> Vec<Format> {
+    spec.receive.iter().copied().filter(|format| format.codec.is_mixed()).collect()
+}
+
+/// A jitter buffer for all that a peer may send.
+fn buffer(spec: &StreamSpec) -> Jitter {
+    let mut buffer = Jitter::new();
+    if formats(spec).iter().any(|format| format.codec.is_whole()) {
+        buffer.prepare_whole();
+    }
+    buffer
 }
 
 impl Outgoing {

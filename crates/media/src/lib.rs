@@ -4,7 +4,7 @@
 //! sent through a [`Sink`]; nothing is allocated, locked or logged for a packet. Commands come from
 //! the A/V MCU, whose words are those of [`session`].
 //!
-//! - `codec.rs`: G.711 as samples and back.
+//! - `codec.rs`: G.711, G.722 and Opus as samples and back, at the rate that is wanted.
 //! - `jitter.rs`: when what has come is played; `conceal.rs`: what is heard instead of what is lost.
 //! - `room.rs`: one conference, the way in. `leg.rs`: one leg of it, `reception.rs`: how it is received.
 //!   `mixer.rs`: who hears whom, `speaking.rs`: who is told to speak.

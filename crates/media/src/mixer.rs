@@ -5,9 +5,11 @@
 //!
 //! - `mixer/output.rs`: one encoded frame for all who hear the same with the same codec.
 //! - `mixer/place.rs`: one talker, decoded, at every rate that somebody needs.
+//! - `mixer/whole.rs`: his packets, where a codec decodes them whole.
 
 mod output;
 mod place;
+mod whole;
 
 use confab_machine::Entropy;
 
@@ -108,8 +110,10 @@ impl Mixer {
         if let Some(rate) = also {
             self.rates[rate as usize] = true;
         }
+        let whole =
+            legs.iter().flatten().filter_map(|leg| leg.voice.as_ref()).any(|voice| voice.may_be_whole());
         for place in &mut self.places {
-            place.prepare(&self.rates);
+            place.prepare(&self.rates, whole);
             if place
                 .holder()
                 .is_some_and(|holder| legs[holder.slot].as_ref().is_none_or(|leg| leg.id != holder.leg))
@@ -133,7 +137,7 @@ impl Mixer {
         self.choose(legs);
         for place in &mut self.places {
             if let Some(slot) = place.holder().map(|holder| holder.slot)
-                && let Some(voice) = legs[slot].as_ref().and_then(|leg| leg.voice.as_ref())
+                && let Some(voice) = legs[slot].as_mut().and_then(|leg| leg.voice.as_mut())
             {
                 place.play(voice, &self.rates);
             }
@@ -153,6 +157,9 @@ impl Mixer {
                     voice.placed = false;
                 }
                 place.leave();
+                for output in self.outputs.iter_mut().flatten() {
+                    output.join(ALL);
+                }
             }
         }
     }
@@ -219,8 +226,12 @@ impl Mixer {
             let Some(leg) = legs.get_mut(slot).and_then(Option::as_mut) else { continue };
             let over =
                 self.places.iter().any(|place| place.holder().is_some_and(|old| old.person == leg.person));
-            let free = self.places.iter_mut().find(|place| place.holder().is_none());
-            free.expect("there are places for those who come and those who go").take(slot, leg, over);
+            let free = self.places.iter().position(|place| place.holder().is_none());
+            let free = free.expect("there are places for those who come and those who go");
+            self.places[free].take(slot, leg, over);
+            for output in self.outputs.iter_mut().flatten() {
+                output.join(ALL + 1 + free);
+            }
         }
     }
 

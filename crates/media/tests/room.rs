@@ -4,6 +4,10 @@
 
 #[path = "room/bed.rs"]
 mod bed;
+#[path = "room/codecs.rs"]
+mod codecs;
+#[path = "room/hostile.rs"]
+mod hostile;
 
 use bed::Bed;
 use confab_media::{

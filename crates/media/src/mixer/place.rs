@@ -2,20 +2,20 @@
 
 use crate::{
     LegId,
-    codec::{LONGEST_FRAME, Rate, g711::Law},
+    codec::{LONGEST_FRAME, Rate, g711::Law, g722, resample::Resampler},
     conceal::Concealer,
     jitter::Pull,
     leg::{Leg, Voice},
-    mixer::QUIETEST,
-    session::PersonId,
+    mixer::{QUIETEST, whole::Whole},
+    session::{Codec, PersonId},
 };
 
 /// What a piece of sound is that comes or is lost together, in timestamp units: 10 ms of G.711 and G.722.
 const PIECE: usize = 80;
 
 /// Who was loud before he was heard begins softly, for 5 ms; who goes on on another leg takes 20 ms.
-const FADE_IN: usize = 40;
-const FADE_OVER: usize = 160;
+const FADE_IN: usize = 4;
+const FADE_OVER: usize = 1;
 
 /// Who has the place.
 pub(crate) struct Holder {
@@ -25,8 +25,8 @@ pub(crate) struct Holder {
     pub person: PersonId,
     pub source: u32,
     pub level: u32,
-    /// In so many samples at 8 kHz he fades in.
-    arriving: usize,
+    /// In this part of the first frame he fades in.
+    arriving: Option<usize>,
     /// This is his last frame.
     pub leaving: bool,
 }
@@ -35,7 +35,11 @@ pub(crate) struct Holder {
 pub(crate) struct Place {
     holder: Option<Holder>,
     heard: bool,
+    codec: Codec,
     concealer: Concealer,
+    g722: g722::Decoder,
+    whole: Whole,
+    resamplers: [Resampler; Rate::ALL.len()],
     /// As it is decoded, and at every rate in use.
     decoded: [i16; LONGEST_FRAME],
     sound: [Vec<i16>; Rate::ALL.len()],
@@ -46,7 +50,11 @@ impl Default for Place {
         Place {
             holder: None,
             heard: false,
+            codec: Codec::Pcmu,
             concealer: Concealer::new(false),
+            g722: g722::Decoder::new(),
+            whole: Whole::default(),
+            resamplers: [const { Resampler::new() }; Rate::ALL.len()],
             decoded: [0; LONGEST_FRAME],
             sound: [const { Vec::new() }; Rate::ALL.len()],
         }
@@ -54,12 +62,13 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Makes room for the sound at these rates.
-    pub fn prepare(&mut self, rates: &[bool; Rate::ALL.len()]) {
+    /// Makes room for the sound at these rates, and for decoding whole packets if there may be any.
+    pub fn prepare(&mut self, rates: &[bool; Rate::ALL.len()], whole: bool) {
         for rate in Rate::ALL {
             let len = if rates[rate as usize] { rate.frame() } else { 0 };
             self.sound[rate as usize].resize(len, 0);
         }
+        self.whole.prepare(whole);
     }
 
     /// Who has it.
@@ -83,13 +92,16 @@ impl Place {
             source: voice.source(),
             level: voice.level,
             arriving: match voice.loudness_before {
-                _ if over => FADE_OVER,
-                QUIETEST.. => FADE_IN,
-                _ => 0,
+                _ if over => Some(FADE_OVER),
+                QUIETEST.. => Some(FADE_IN),
+                _ => None,
             },
             leaving: false,
         });
-        self.concealer = Concealer::new(false);
+        for resampler in &mut self.resamplers {
+            resampler.reset();
+        }
+        self.start(voice.codec);
     }
 
     /// Nobody has the place any more.
@@ -108,53 +120,73 @@ impl Place {
     }
 
     /// Decodes what the holder's leg has pulled, and brings it to the rates in use.
-    pub fn play(&mut self, voice: &Voice, rates: &[bool; Rate::ALL.len()]) {
-        let Some(law) = voice.codec.law() else { return };
-        let frame = Rate::Narrow.frame();
+    pub fn play(&mut self, voice: &mut Voice, rates: &[bool; Rate::ALL.len()]) {
+        if voice.codec != self.codec {
+            self.start(voice.codec);
+        }
+        let Some(rate) = self.codec.rate() else { return };
+        let frame = rate.frame();
         self.heard = match voice.pull {
             Pull::Nothing => {
                 self.decoded[..frame].fill(0);
                 false
             }
+            Pull::Missing if self.codec.is_whole() => self.whole.fill(&mut self.decoded),
             Pull::Missing => self.concealer.fill(&mut self.decoded[..frame]),
             Pull::Ready { at, skip } => {
-                let mut heard = self.decode(voice, law, at);
+                let mut heard = self.decode(voice, at);
                 if skip {
-                    let mut first = [0; LONGEST_FRAME];
-                    first[..frame].copy_from_slice(&self.decoded[..frame]);
-                    heard |= self.decode(voice, law, at.wrapping_add(frame as u32));
+                    let first = self.decoded;
+                    heard |= self.decode(voice, at.wrapping_add(self.codec.clock_step()));
                     cross(&first[..frame], &mut self.decoded[..frame]);
                 }
                 heard
             }
         };
+        let sound = &mut self.decoded[..frame];
+        if self.codec.is_whole() {
+            voice.is_found(level(sound));
+        }
         let Some(holder) = &mut self.holder else { return };
-        match std::mem::take(&mut holder.arriving) {
-            0 => {}
-            samples => fade_in(&mut self.decoded[..samples]),
+        if let Some(part) = holder.arriving.take() {
+            fade_in(&mut sound[..frame / part]);
         }
         if holder.leaving {
-            fade_out(&mut self.decoded[..frame]);
+            fade_out(sound);
         }
-        for rate in Rate::ALL {
-            if rates[rate as usize] && rate == Rate::Narrow {
-                self.sound[rate as usize].copy_from_slice(&self.decoded[..frame]);
+        for to in Rate::ALL {
+            if rates[to as usize] {
+                self.resamplers[to as usize].convert(rate, sound, to, &mut self.sound[to as usize]);
             }
         }
     }
 
+    fn start(&mut self, codec: Codec) {
+        self.codec = codec;
+        self.concealer = Concealer::new(codec == Codec::G722);
+        self.g722 = g722::Decoder::new();
+        self.whole.reset();
+    }
+
     /// Decodes 20 ms from timestamp `at` on and makes up what of it did not come. Whether there is
     /// anything to be heard.
-    fn decode(&mut self, voice: &Voice, law: Law, at: u32) -> bool {
+    fn decode(&mut self, voice: &Voice, at: u32) -> bool {
+        if self.codec.is_whole() {
+            let decoded = voice
+                .jitter
+                .packets()
+                .is_some_and(|packets| self.whole.decode(packets, at, &mut self.decoded));
+            return decoded && voice.loudness > 0;
+        }
         let line = voice.jitter.line();
+        let law = self.codec.law();
         let mut heard = false;
-        let pieces = self.decoded[..Rate::Narrow.frame()].chunks_exact_mut(PIECE);
-        for (number, piece) in pieces.enumerate() {
+        let samples = if law.is_some() { PIECE } else { 2 * PIECE };
+        for (number, piece) in self.decoded[..2 * samples].chunks_exact_mut(samples).enumerate() {
             let at = at.wrapping_add((number * PIECE) as u32);
             if line.holds(at, PIECE as u32) {
                 let (one, other) = line.pieces(at, PIECE);
-                law.decode(one, piece);
-                law.decode(other, &mut piece[one.len()..]);
+                decode_piece(law, &mut self.g722, one, other, piece);
                 self.concealer.hear(piece);
                 heard |= voice.loudness > 0;
             } else {
@@ -163,6 +195,26 @@ impl Place {
         }
         heard
     }
+}
+
+fn decode_piece(law: Option<Law>, g722: &mut g722::Decoder, one: &[u8], other: &[u8], piece: &mut [i16]) {
+    match law {
+        Some(law) => {
+            law.decode(one, piece);
+            law.decode(other, &mut piece[one.len()..]);
+        }
+        None => {
+            g722.decode(one, piece);
+            g722.decode(other, &mut piece[2 * one.len()..]);
+        }
+    }
+}
+
+/// How loud decoded sound is, in steps of 3/8 dB as the codes of G.711 have them.
+fn level(sound: &[i16]) -> u32 {
+    let power: i64 = sound.iter().map(|sample| i64::from(*sample) * i64::from(*sample)).sum();
+    let strength = (power as f32 / sound.len().max(1) as f32).sqrt();
+    (16.0 * (1.0 + strength / 132.0).log2()) as u32
 }
 
 /// From `first` over into what stands in `sound`.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use confab_machine::{Entropy, Time};
 use confab_media::{
     Command, Event, Flow, LegId, LegSpec, Port, Room, Sink,
-    codec::g711::Law,
+    codec::{Encoder, Rate, g711::Law, g722, opus},
     rtp::{Header, Packet},
     session::{Codec, Format, Gate, Kind, PersonId, StreamSpec, TransportSpec},
 };
@@ -42,6 +42,9 @@ pub struct Phone {
     /// How much sound a packet of its holds, in units of 10 ms.
     pub tens: u32,
     phase: f64,
+    encoder: Encoder,
+    g722: g722::Decoder,
+    opus: opus::Decoder,
     /// What it heard, and the packets that brought it.
     pub heard: Vec<i16>,
     pub packets: Vec<Vec<u8>>,
@@ -119,14 +122,26 @@ impl Phone {
         };
         let mut packet = vec![0; 12];
         header.write(&[], &mut packet);
-        let len = self.tens as usize * 80;
-        let sound: Vec<i16> = (0..len).map(|_| self.sample(8000.0)).collect();
-        let mut payload = vec![0; len];
-        law(self.codec).encode(&sound, &mut payload);
+        let rate = self.codec.rate().unwrap();
+        let mut payload = vec![0; 1000];
+        let mut filled = 0;
+        for _ in 0..self.tens / 2 {
+            let sound: Vec<i16> =
+                (0..rate.frame()).map(|_| self.sample(rate.frame() as f64 * 50.0)).collect();
+            filled += self.encoder.encode(&sound, &mut payload[filled..]);
+        }
+        payload.truncate(filled);
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(len as u32);
+        self.timestamp = self.timestamp.wrapping_add(self.tens / 2 * self.codec.clock_step());
         packet
+    }
+
+    /// From now on it speaks another codec.
+    pub fn switch(&mut self, codec: Codec) {
+        self.codec = codec;
+        self.number = payload_type(codec);
+        self.encoder = Encoder::new(codec).unwrap();
     }
 
     fn sample(&mut self, rate: f64) -> i16 {
@@ -135,17 +150,36 @@ impl Phone {
     }
 
     fn hear(&mut self, packet: &[u8]) {
-        let payload = Packet::parse(packet).unwrap().payload;
-        let mut sound = vec![0; payload.len()];
-        law(self.codec).decode(payload, &mut sound);
-        self.heard.extend(sound);
+        let parsed = Packet::parse(packet).unwrap();
+        let payload = parsed.payload;
+        let mut sound = vec![0; 5760];
+        let len = match parsed.header.payload_type {
+            9 => {
+                self.g722.decode(payload, &mut sound);
+                2 * payload.len()
+            }
+            111 => self.opus.decode(payload, &mut sound),
+            _ => {
+                law(self.codec).decode(payload, &mut sound);
+                payload.len()
+            }
+        };
+        self.heard.extend(&sound[..len]);
         self.packets.push(packet.to_vec());
+    }
+
+    fn hz_heard(&self) -> f32 {
+        self.frame() as f32 * 50.0
+    }
+
+    pub fn frame(&self) -> usize {
+        self.codec.rate().map_or(160, Rate::frame)
     }
 
     /// How strong a tone is in what it heard last.
     pub fn hears(&self, hz: f32, frames: usize) -> f32 {
-        let len = frames * 160;
-        gain(&self.heard[self.heard.len().saturating_sub(len)..], 8000.0, hz)
+        let len = frames * self.frame();
+        gain(&self.heard[self.heard.len().saturating_sub(len)..], self.hz_heard(), hz)
     }
 }
 
@@ -188,6 +222,9 @@ impl Bed {
             address: address(n),
             tens: 2,
             phase: 0.0,
+            encoder: Encoder::new(codec).unwrap(),
+            g722: g722::Decoder::new(),
+            opus: opus::Decoder::new().unwrap(),
             heard: Vec::new(),
             packets: Vec::new(),
         };

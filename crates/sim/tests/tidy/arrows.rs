@@ -28,12 +28,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
 const SHELLS: [&str; 2] = ["server", "store"];
 
 /// Crates that only those may reach which are named with it, over whatever way.
-const HEAVY: [(&str, &[&str]); 8] = [
+const HEAVY: [(&str, &[&str]); 9] = [
     ("aws-lc-rs", &["mcu", "media", "server", "store"]),
     ("hickory-resolver", &["server"]),
     ("hyper", &["server"]),
     ("libsqlite3-sys", &["server", "store"]),
     ("mio", &["server", "store"]),
+    ("opusic-sys", &["mcu", "media", "server"]),
     ("rustls", &["server", "store"]),
     ("sqlx-core", &["server", "store"]),
     ("tokio", &["server", "store"]),

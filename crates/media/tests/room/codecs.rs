@@ -1,0 +1,158 @@
+//! Every codec in one mix.
+
+use std::time::Duration;
+
+use confab_media::{
+    rtp::Packet,
+    session::{Codec, Gate},
+};
+
+use crate::bed::Bed;
+
+const CODECS: [Codec; 4] = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
+
+#[test]
+fn every_pair_of_codecs_hears_each_other() {
+    for one in CODECS {
+        for other in CODECS {
+            let mut bed = Bed::default();
+            let legs = [bed.join(1, 1, one), bed.join(8, 2, other)];
+            bed.run(100);
+            for (me, him) in [(0, 1), (1, 0)] {
+                let phone = &bed.phones[&legs[me]];
+                let [his, own] = [him, me].map(|who| phone.hears(bed.phones[&legs[who]].hz, 50));
+                assert!(his > 0.5 && own < 0.05, "{one:?} {other:?}: {his} {own}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_codecs_hear_each_other_in_one_room_and_nobody_himself() {
+    let mut bed = Bed::default();
+    let mut legs = Vec::new();
+    for (at, codec) in CODECS.into_iter().enumerate() {
+        for silent in [false, true] {
+            let n = (4 * at + usize::from(silent)) as u64 + 1;
+            let leg = bed.join(n, n, codec);
+            bed.phone(leg).talks = !silent && codec != Codec::Pcma;
+            legs.push(leg);
+        }
+    }
+    bed.run(100);
+    for (leg, phone) in &bed.phones {
+        for talker in [1, 9, 13] {
+            let gain = phone.hears(300.0 + 50.0 * talker as f32, 50);
+            assert!(if leg.0 == talker { gain < 0.05 } else { gain > 0.5 }, "{leg:?} {talker}: {gain}");
+        }
+        assert_eq!(phone.packets.len(), 100);
+        let steps = phone.packets.windows(2).map(|pair| {
+            let [one, other] = [0, 1].map(|at| Packet::parse(&pair[at]).unwrap().header);
+            assert_eq!(other.sequence, one.sequence.wrapping_add(1));
+            other.timestamp.wrapping_sub(one.timestamp)
+        });
+        assert!(steps.into_iter().all(|step| step == phone.codec.clock_step()));
+    }
+}
+
+#[test]
+fn the_loudest_of_many_are_found_without_decoding_all() {
+    for codec in [Codec::G722, Codec::Opus] {
+        let mut bed = Bed::default();
+        for n in 1..=12 {
+            let leg = bed.join(n, n, codec);
+            bed.phone(leg).talks = [3, 6, 9].contains(&n);
+        }
+        bed.run(100);
+        for (leg, phone) in &bed.phones {
+            for talker in [3, 6, 9] {
+                let gain = phone.hears(300.0 + 50.0 * talker as f32, 50);
+                assert!(
+                    if leg.0 == talker { gain < 0.05 } else { gain > 0.5 },
+                    "{codec:?} {leg:?} {talker}: {gain}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_hears_himself_when_he_begins_and_ends_to_speak() {
+    for codec in CODECS {
+        let mut bed = Bed::default();
+        let one = bed.join(1, 1, codec);
+        let two = bed.join(2, 2, codec);
+        bed.phone(two).talks = false;
+        for _ in 0..4 {
+            bed.phone(one).talks = true;
+            bed.run(20);
+            bed.phone(one).talks = false;
+            bed.run(60);
+        }
+        let phone = &bed.phones[&one];
+        for frames in phone.heard.chunks_exact(5 * phone.frame()) {
+            let own = crate::bed::gain(frames, phone.frame() as f32 * 50.0, phone.hz);
+            assert!(own < 0.02, "{codec:?}: {own}");
+        }
+        assert!(bed.phones[&two].heard.iter().any(|sample| *sample > 4000));
+    }
+}
+
+#[test]
+fn packets_hold_as_much_as_was_agreed() {
+    for codec in [Codec::Pcma, Codec::G722] {
+        for ms in [10, 20, 30, 40, 60] {
+            let mut bed = Bed::default();
+            let one =
+                bed.join_with(1, 1, codec, Gate::Open, |audio| audio.packet_time = Duration::from_millis(ms));
+            bed.join(2, 2, Codec::Pcmu);
+            bed.run(120);
+            let phone = &bed.phones[&one];
+            assert_eq!(phone.packets.len() as u64, 2400 / ms);
+            let headers: Vec<_> = phone.packets.iter().map(|packet| Packet::parse(packet).unwrap()).collect();
+            for pair in headers.windows(2) {
+                assert_eq!(pair[1].header.timestamp, pair[0].header.timestamp.wrapping_add(8 * ms as u32));
+                assert_eq!(pair[1].payload.len() as u64, 8 * ms);
+            }
+            assert!(phone.hears(400.0, 50) > 0.5, "{codec:?} {ms}");
+        }
+    }
+}
+
+#[test]
+fn packets_of_any_length_are_heard() {
+    for codec in CODECS {
+        // 20, 40, 60 ms each time as often as they come.
+        for tens in [2, 4, 6] {
+            if codec == Codec::Opus && tens != 2 {
+                continue;
+            }
+            let mut bed = Bed::default();
+            let one = bed.join(1, 1, codec);
+            let two = bed.join(2, 2, Codec::Pcmu);
+            bed.phone(one).tens = tens;
+            for tick in 0..120 {
+                if tick % (tens / 2) == 0 {
+                    let packet = bed.phone(one).speak();
+                    bed.deliver(one, packet);
+                }
+                bed.tick();
+            }
+            let gain = bed.phones[&two].hears(350.0, 60);
+            assert!(gain > 0.8, "{codec:?} {tens}: {gain}");
+        }
+    }
+}
+
+#[test]
+fn a_codec_may_change_in_the_middle() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    let two = bed.join(2, 2, Codec::Pcmu);
+    for codec in [Codec::Pcma, Codec::G722, Codec::Opus, Codec::Pcmu, Codec::Opus, Codec::G722] {
+        bed.phone(one).switch(codec);
+        bed.run(50);
+        let gain = bed.phones[&two].hears(350.0, 30);
+        assert!(gain > 0.5, "{codec:?}: {gain}");
+    }
+}
