@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 
+use crate::Flow;
+
 /// So many packets in sequence prove an address where there are no keys: 80 ms of voice.
 const RUN: u8 = 4;
 
@@ -51,7 +53,7 @@ impl Probation {
 
 /// The choice of a stream's address.
 #[derive(Clone, Debug)]
-pub(crate) struct Latch {
+struct Latch {
     /// Where the description says.
     signalled: SocketAddr,
     /// Who is answered to, and who else would like to be.
@@ -63,35 +65,20 @@ pub(crate) struct Latch {
 
 impl Latch {
     /// Nobody has sent anything yet.
-    pub fn new(signalled: SocketAddr) -> Latch {
+    fn new(signalled: SocketAddr) -> Latch {
         Latch { signalled, current: None, challenger: None, fixed: None }
     }
 
-    /// Where the description says.
-    pub fn signalled(&self) -> SocketAddr {
-        self.signalled
-    }
-
-    /// Who has proved himself.
-    pub fn fixed(&self) -> Option<SocketAddr> {
-        self.fixed
-    }
-
     /// Where to send; `None` if the description names no place and nobody has been heard.
-    pub fn destination(&self) -> Option<SocketAddr> {
+    fn destination(&self) -> Option<SocketAddr> {
         let heard = self.fixed.or(self.current.map(|current| current.from));
         heard.or_else(|| is_place(self.signalled).then_some(self.signalled))
-    }
-
-    /// Whether anybody was believed, if only for the time being.
-    pub fn is_heard(&self) -> bool {
-        self.fixed.is_some() || self.current.is_some()
     }
 
     /// A packet of RTCP on a port of its own, without keys: taken from whoever was fixed, or else from the
     /// place the description names or one on the machine RTP comes from (`near`), which then is fixed if
     /// RTP is (`provable`).
-    pub fn beside(&mut self, from: SocketAddr, near: bool, provable: bool) -> Verdict {
+    fn beside(&mut self, from: SocketAddr, near: bool, provable: bool) -> Verdict {
         match self.fixed {
             Some(fixed) if fixed == from => Verdict::Taken,
             None if near && provable => {
@@ -104,7 +91,7 @@ impl Latch {
     }
 
     /// A packet of the stream that was verified with the peer's key.
-    pub fn verified(&mut self, from: SocketAddr) -> Verdict {
+    fn verified(&mut self, from: SocketAddr) -> Verdict {
         match self.fixed {
             None => {
                 self.fixed = Some(from);
@@ -117,7 +104,7 @@ impl Latch {
 
     /// A packet of a stream without keys. `provable` says whether a run proves an address; it does not
     /// where a verified packet may still come.
-    pub fn unverified(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, provable: bool) -> Verdict {
+    fn unverified(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, provable: bool) -> Verdict {
         if let Some(fixed) = self.fixed {
             return if fixed == from { Verdict::Taken } else { Verdict::Refused };
         }
@@ -139,6 +126,77 @@ impl Latch {
             return Verdict::Taken;
         }
         if ours { Verdict::Taken } else { Verdict::Refused }
+    }
+}
+
+/// The addresses of a stream: of RTP, and of RTCP unless both share a port.
+#[derive(Debug)]
+pub(crate) struct Symmetric {
+    rtp: Latch,
+    rtcp: Option<Latch>,
+}
+
+impl Symmetric {
+    /// Where the description says.
+    pub fn new(rtp: SocketAddr, rtcp: SocketAddr) -> Symmetric {
+        Symmetric { rtp: Latch::new(rtp), rtcp: (rtcp != rtp).then(|| Latch::new(rtcp)) }
+    }
+
+    /// Whether this is what the description said.
+    pub fn is_at(&self, rtp: SocketAddr, rtcp: SocketAddr) -> bool {
+        self.rtp.signalled == rtp && self.rtcp.as_ref().map_or(rtp, |latch| latch.signalled) == rtcp
+    }
+
+    /// Whether anybody has proved himself.
+    pub fn is_fixed(&self) -> bool {
+        self.rtp.fixed.is_some() || self.rtcp.as_ref().is_some_and(|latch| latch.fixed.is_some())
+    }
+
+    /// Whether a packet from there may be the peer's: nobody else has proved to be he.
+    pub fn admits(&self, flow: Flow, from: SocketAddr) -> bool {
+        let latch = self.rtcp.as_ref().filter(|_| flow == Flow::Rtcp).unwrap_or(&self.rtp);
+        latch.fixed.is_none_or(|fixed| fixed == from)
+    }
+
+    /// Where a flow goes. RTCP goes, until it is heard, beside where RTP was found (RFC 3605 names another
+    /// port).
+    pub fn destination(&self, flow: Flow) -> Option<SocketAddr> {
+        let rtp = self.rtp.destination();
+        let Some(rtcp) = self.rtcp.as_ref().filter(|_| flow == Flow::Rtcp) else { return rtp };
+        let (signalled, heard) = (self.rtp.signalled, rtp?);
+        if rtcp.fixed.is_some() || signalled.ip() == heard.ip() {
+            return rtcp.destination();
+        }
+        let port = if signalled.port() == heard.port() {
+            rtcp.signalled.port()
+        } else {
+            heard.port().checked_add(1)?
+        };
+        Some(SocketAddr::new(heard.ip(), port))
+    }
+
+    /// A packet that was verified with the peer's key.
+    pub fn verified(&mut self, flow: Flow, from: SocketAddr) -> Verdict {
+        let latch = self.rtcp.as_mut().filter(|_| flow == Flow::Rtcp).unwrap_or(&mut self.rtp);
+        latch.verified(from)
+    }
+
+    /// RTP without keys; `provable` as in [`Latch::unverified`].
+    pub fn rtp_unverified(&mut self, from: SocketAddr, ssrc: u32, sequence: u16, provable: bool) -> Verdict {
+        self.rtp.unverified(from, ssrc, sequence, provable)
+    }
+
+    /// RTCP that is not verified: from where RTP comes, or from the machine it comes from.
+    pub fn rtcp_unverified(&mut self, flow: Flow, from: SocketAddr, provable: bool) -> Verdict {
+        let rtp = self.rtp.destination();
+        match &mut self.rtcp {
+            Some(latch) if flow == Flow::Rtcp => {
+                let near = rtp.is_some_and(|rtp| rtp.ip() == from.ip());
+                latch.beside(from, near, provable && self.rtp.fixed.is_some())
+            }
+            _ if rtp == Some(from) => Verdict::Taken,
+            _ => Verdict::Refused,
+        }
     }
 }
 
@@ -165,7 +223,7 @@ mod tests {
         for sequence in [65_535, 2] {
             assert_eq!(latch.unverified(address(2), 7, sequence, true), Verdict::Taken);
         }
-        assert_eq!(latch.fixed(), None);
+        assert_eq!(latch.fixed, None);
         assert_eq!(latch.unverified(address(2), 7, 3, true), Verdict::Fixed);
         for sequence in 0..20 {
             assert_eq!(latch.unverified(address(3), 8, sequence, true), Verdict::Refused);
@@ -190,7 +248,7 @@ mod tests {
         for _ in 0..100 {
             latch.unverified(address(9), 1, 1, true);
         }
-        assert_eq!(latch.fixed(), None);
+        assert_eq!(latch.fixed, None);
     }
 
     #[test]

@@ -11,10 +11,12 @@
 //! - `rtcp.rs`: reports and feedback.
 //! - `rtp.rs`: packets, read and written.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
-//! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` finds his address, `srtp.rs` protects.
+//! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` or `ice.rs` (with `stun.rs`) finds his
+//!   address, `srtp.rs` protects.
 
 pub mod codec;
 pub mod conceal;
+mod ice;
 pub mod jitter;
 mod latch;
 mod leg;
@@ -26,6 +28,7 @@ pub mod rtp;
 pub mod session;
 mod speaking;
 mod srtp;
+mod stun;
 pub mod transport;
 
 use std::net::SocketAddr;

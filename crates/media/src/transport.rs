@@ -10,9 +10,11 @@ use confab_machine::{Entropy, Time};
 pub use crate::srtp::OVERHEAD;
 use crate::{
     Flow, Port, Sink,
-    latch::{Latch, Verdict},
+    ice::Agent,
+    latch::{Symmetric, Verdict},
     session::{Protection, StreamSpec, TransportSpec},
     srtp::{self, Session},
+    stun,
 };
 
 /// What a datagram turned out to be.
@@ -27,15 +29,15 @@ pub enum Received<'a> {
     Nothing,
 }
 
-/// What is found by checks is not known before.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
 /// One stream's way to the peer.
 #[derive(Debug)]
 pub struct Transport {
     port: Port,
     keys: Keys,
     path: Path,
+    entropy: Entropy,
+    /// Sockets were connected that are not to be any more.
+    loosen: bool,
     rejected: u64,
 }
 
@@ -50,60 +52,20 @@ enum Keys {
     Unusable,
 }
 
-/// Addresses without connectivity checks.
+/// How the peer is reached.
 #[derive(Debug)]
-struct Path {
-    rtp: Latch,
-    /// Unless both share a port.
-    rtcp: Option<Latch>,
-    /// Sockets were connected that are not to be any more.
-    loosen: bool,
+enum Path {
+    /// Where he says, or is found to send from.
+    Plain(Box<Symmetric>),
+    /// Where checks get through.
+    Ice(Box<Agent>),
 }
 
 impl Path {
-    fn new(spec: &TransportSpec) -> Path {
-        let (rtp, rtcp) = match *spec {
-            TransportSpec::Plain { rtp, rtcp } => (rtp, rtcp),
-            TransportSpec::Ice(_) => (NOWHERE, NOWHERE),
-        };
-        Path { rtp: Latch::new(rtp), rtcp: (rtcp != rtp).then(|| Latch::new(rtcp)), loosen: false }
-    }
-
-    /// What the peer's description says, if it has changed.
-    fn renegotiate(&mut self, spec: &TransportSpec) {
-        let new = Path::new(spec);
-        let signalled = |path: &Path| (path.rtp.signalled(), path.rtcp.as_ref().map(Latch::signalled));
-        if signalled(self) != signalled(&new) {
-            let loosen = self.loosen || self.rtp.fixed().is_some();
-            *self = Path { loosen, ..new };
-        }
-    }
-
-    /// Where RTCP goes. Until it is heard, beside where RTP was found (RFC 3605 names another port).
-    fn rtcp_destination(&self) -> Option<SocketAddr> {
-        let rtp = self.rtp.destination();
-        let Some(rtcp) = &self.rtcp else { return rtp };
-        let (signalled, heard) = (self.rtp.signalled(), rtp?);
-        if rtcp.is_heard() || signalled == heard || signalled.ip() == heard.ip() {
-            return rtcp.destination();
-        }
-        let port = if signalled.port() == heard.port() {
-            rtcp.signalled().port()
-        } else {
-            heard.port().checked_add(1)?
-        };
-        Some(SocketAddr::new(heard.ip(), port))
-    }
-
-    /// RTCP that is not verified: from where RTP comes, or from the machine it comes from.
-    fn rtcp_unverified(&mut self, flow: Flow, from: SocketAddr, provable: bool) -> Verdict {
-        match &mut self.rtcp {
-            Some(latch) if flow == Flow::Rtcp => {
-                let near = self.rtp.destination().is_some_and(|rtp| rtp.ip() == from.ip());
-                latch.beside(from, near, provable && self.rtp.fixed().is_some())
-            }
-            _ if self.rtp.destination() == Some(from) => Verdict::Taken,
-            _ => Verdict::Refused,
+    fn new(now: Time, port: Port, spec: &TransportSpec, entropy: Entropy) -> Path {
+        match spec {
+            TransportSpec::Plain { rtp, rtcp } => Path::Plain(Box::new(Symmetric::new(*rtp, *rtcp))),
+            TransportSpec::Ice(spec) => Path::Ice(Box::new(Agent::new(now, port, spec, entropy))),
         }
     }
 }
@@ -112,18 +74,25 @@ impl Transport {
     /// The transport of a stream whose RTP flow has this `port`. `entropy` is for the transaction
     /// identifiers of STUN.
     pub fn new(now: Time, port: Port, spec: &StreamSpec, entropy: Entropy) -> Transport {
-        let _ = (now, entropy);
+        let mut entropy = entropy;
         let keys = Keys::new(spec.protection.as_ref());
-        Transport { port, keys, path: Path::new(&spec.transport), rejected: 0 }
+        let path = Path::new(now, port, &spec.transport, entropy.fork());
+        Transport { port, keys, path, entropy, loosen: false, rejected: 0 }
     }
 
     /// What was negotiated has changed: keys and addresses are kept where they are the same.
     pub fn renegotiate(&mut self, now: Time, spec: &StreamSpec) {
-        let _ = now;
         if self.keys.agreed() != spec.protection.as_ref() {
             self.keys = Keys::new(spec.protection.as_ref());
         }
-        self.path.renegotiate(&spec.transport);
+        match (&mut self.path, &spec.transport) {
+            (Path::Plain(old), TransportSpec::Plain { rtp, rtcp }) if old.is_at(*rtp, *rtcp) => {}
+            (Path::Ice(agent), TransportSpec::Ice(spec)) => agent.renegotiate(now, spec),
+            (path, new) => {
+                self.loosen |= matches!(path, Path::Plain(old) if old.is_fixed());
+                *path = Path::new(now, self.port, new, self.entropy.fork());
+            }
+        }
     }
 
     /// Takes one datagram, opening it where it stands. What is not the peer's is counted and nothing.
@@ -135,12 +104,14 @@ impl Transport {
         datagram: &'a mut [u8],
         sink: &mut dyn Sink,
     ) -> Received<'a> {
-        let _ = now;
         let received = match datagram {
-            [0x80..=0xbf, 192..=223, ..] => self.receive_rtcp(flow, from, datagram, sink).map(Received::Rtcp),
-            [0x80..=0xbf, _, ..] if flow == Flow::Rtp => {
-                self.receive_rtp(from, datagram, sink).map(Received::Rtp)
+            [0x80..=0xbf, 192..=223, ..] => {
+                self.receive_rtcp(now, flow, from, datagram, sink).map(Received::Rtcp)
             }
+            [0x80..=0xbf, _, ..] if flow == Flow::Rtp => {
+                self.receive_rtp(now, from, datagram, sink).map(Received::Rtp)
+            }
+            _ if stun::is_stun(datagram) => self.check(now, flow, from, datagram, sink),
             _ => None,
         };
         received.unwrap_or_else(|| {
@@ -171,23 +142,25 @@ impl Transport {
 
     /// Where this flow goes to now; `None` while no way is known.
     pub fn destination(&self, flow: Flow) -> Option<SocketAddr> {
-        match flow {
-            Flow::Rtp => self.path.rtp.destination(),
-            Flow::Rtcp => self.path.rtcp_destination(),
+        match &self.path {
+            Path::Plain(path) => path.destination(flow),
+            Path::Ice(agent) => agent.destination(flow),
         }
     }
 
     /// Whether [`Transport::tick`] has anything to do.
     pub fn needs_ticks(&self) -> bool {
-        self.path.loosen
+        self.loosen || matches!(self.path, Path::Ice(_))
     }
 
     /// Connectivity checks and keep-alives: to be called every 20 ms while [`Transport::needs_ticks`].
     pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) {
-        let _ = now;
-        if std::mem::take(&mut self.path.loosen) {
+        if std::mem::take(&mut self.loosen) {
             sink.disconnect(self.port);
             sink.disconnect(Port { flow: Flow::Rtcp, ..self.port });
+        }
+        if let Path::Ice(agent) = &mut self.path {
+            agent.tick(now, sink);
         }
     }
 
@@ -198,36 +171,70 @@ impl Transport {
 
     fn receive_rtp<'a>(
         &mut self,
+        now: Time,
         from: SocketAddr,
         datagram: &'a mut [u8],
         sink: &mut dyn Sink,
     ) -> Option<&'a [u8]> {
+        // Before it is opened: what was opened counts as having come.
+        if !self.admits(now, Flow::Rtp, from) {
+            return None;
+        }
         let (len, verified) = self.keys.open_rtp(datagram)?;
         let packet = &datagram[..len];
-        let verdict = if verified {
-            self.path.rtp.verified(from)
-        } else {
-            let (ssrc, sequence) = (srtp::rtp_ssrc(packet), srtp::rtp_sequence(packet));
-            self.path.rtp.unverified(from, ssrc, sequence, self.keys.is_none())
+        let provable = self.keys.is_none();
+        let verdict = match &mut self.path {
+            Path::Ice(_) => Verdict::Taken,
+            Path::Plain(path) if verified => path.verified(Flow::Rtp, from),
+            Path::Plain(path) => {
+                path.rtp_unverified(from, srtp::rtp_ssrc(packet), srtp::rtp_sequence(packet), provable)
+            }
         };
         self.obey(verdict, Flow::Rtp, from, sink).then_some(packet)
     }
 
     fn receive_rtcp<'a>(
         &mut self,
+        now: Time,
         flow: Flow,
         from: SocketAddr,
         datagram: &'a mut [u8],
         sink: &mut dyn Sink,
     ) -> Option<&'a [u8]> {
+        if !self.admits(now, flow, from) {
+            return None;
+        }
         let (len, verified) = self.keys.open_rtcp(datagram)?;
-        let verdict = if !verified {
-            self.path.rtcp_unverified(flow, from, self.keys.is_none())
-        } else {
-            let latch = if flow == Flow::Rtcp { self.path.rtcp.as_mut() } else { None };
-            latch.unwrap_or(&mut self.path.rtp).verified(from)
+        let provable = self.keys.is_none();
+        let verdict = match &mut self.path {
+            Path::Ice(_) => Verdict::Taken,
+            Path::Plain(path) if verified => path.verified(flow, from),
+            Path::Plain(path) => path.rtcp_unverified(flow, from, provable),
         };
         self.obey(verdict, flow, from, sink).then_some(&datagram[..len])
+    }
+
+    /// A STUN message. Without connectivity checks nobody has a password to send one with.
+    fn check(
+        &mut self,
+        now: Time,
+        flow: Flow,
+        from: SocketAddr,
+        datagram: &[u8],
+        sink: &mut dyn Sink,
+    ) -> Option<Received<'static>> {
+        match &mut self.path {
+            Path::Ice(agent) => agent.receive(now, flow, from, datagram, sink).then_some(Received::Nothing),
+            Path::Plain(_) => None,
+        }
+    }
+
+    /// Whether media may come from there at all.
+    fn admits(&mut self, now: Time, flow: Flow, from: SocketAddr) -> bool {
+        match &mut self.path {
+            Path::Plain(path) => path.admits(flow, from),
+            Path::Ice(agent) => agent.admits(now, flow, from),
+        }
     }
 
     /// Whether the packet is taken.

@@ -16,7 +16,6 @@ use crate::session::Suite;
 const GCM_TAG: usize = 16;
 
 /// The session keys of RTP or RTCP in one direction.
-#[derive(Debug)]
 pub(super) enum Cipher {
     /// AES in counter mode, and a tag of HMAC-SHA1.
     CounterMode(Box<CounterMode>),
@@ -24,8 +23,14 @@ pub(super) enum Cipher {
     Gcm { key: LessSafeKey, salt: [u8; 12] },
 }
 
+/// Keys and salts are not for logs.
+impl std::fmt::Debug for Cipher {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Cipher(…)")
+    }
+}
+
 /// The keys of AES-CM with HMAC-SHA1.
-#[derive(Debug)]
 pub(super) struct CounterMode {
     key: EncryptingKey,
     salt: [u8; 14],
