@@ -8,6 +8,7 @@
 //! - `jitter.rs`: when what has come is played; `conceal.rs`: what is heard instead of what is lost.
 //! - `room.rs`: one conference, the way in. `leg.rs`: one leg of it, `reception.rs`: how it is received.
 //!   `mixer.rs`: who hears whom, `speaking.rs`: who is told to speak.
+//! - `quality.rs`: what a call must have sounded like.
 //! - `rtcp.rs`: reports and feedback.
 //! - `rtp.rs`: packets, read and written.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
@@ -21,6 +22,7 @@ pub mod jitter;
 mod latch;
 mod leg;
 mod mixer;
+pub mod quality;
 pub mod reception;
 pub mod room;
 pub mod rtcp;
