@@ -1,12 +1,13 @@
 //! One leg in a room: what comes from it and what it is sent.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use confab_machine::{Entropy, Time};
 
 use crate::{
     Flow, LegId, Port, Sink,
     codec::{Rate, g722, opus},
+    events::{Events, Key},
     jitter::{Jitter, Pull, Taken},
     reception::Reception,
     rtp::{Header, Packet},
@@ -26,6 +27,9 @@ const DECAY: u32 = 3;
 const LIKELY: u32 = 64 * 8;
 const FORGET: u32 = 2;
 
+/// The clock of telephone events, whatever the voice's is: the only one that is offered.
+const EVENT_HZ: u32 = 8000;
+
 /// After so long without a packet a leg is told of as silent.
 const SILENT: Duration = Duration::from_secs(30);
 
@@ -44,6 +48,8 @@ pub(crate) struct Voice {
     transport: Transport,
     pub jitter: Jitter,
     formats: Vec<Format>,
+    event_format: Option<u8>,
+    events: Events,
     we_receive: bool,
     we_send: bool,
     /// What is in the jitter buffer.
@@ -68,6 +74,16 @@ pub(crate) struct Voice {
     /// How loud it is of late, and whether it has a place among the talkers.
     pub level: u32,
     pub placed: bool,
+}
+
+/// What came of a datagram.
+pub(crate) enum Came {
+    /// What is stored, or nothing.
+    Nothing,
+    /// The first sound of the stream.
+    First,
+    /// A key is to be told.
+    Key(Key),
 }
 
 /// What a leg is sent in one tick.
@@ -152,6 +168,8 @@ impl Voice {
             transport: Transport::new(now, port, spec, entropy.fork()),
             jitter: buffer(spec),
             formats: formats(spec),
+            event_format: spec.receive_events,
+            events: Events::default(),
             we_receive: spec.we_receive,
             we_send: spec.we_send,
             codec: Codec::Pcmu,
@@ -176,6 +194,7 @@ impl Voice {
     fn renegotiate(&mut self, now: Time, spec: &StreamSpec) {
         self.transport.renegotiate(now, spec);
         self.formats = formats(spec);
+        self.event_format = spec.receive_events;
         if self.formats.iter().any(|format| format.codec.is_whole()) {
             self.jitter.prepare_whole();
         }
@@ -198,39 +217,46 @@ impl Voice {
         (self.loudness, self.loudness_before, self.level) = (0, 0, 0);
     }
 
-    /// Takes a datagram. Whether the stream began with it.
+    /// Takes a datagram.
     pub fn receive(
         &mut self,
         now: Time,
         flow: Flow,
-        from: std::net::SocketAddr,
+        from: SocketAddr,
         datagram: &mut [u8],
         gate: Gate,
         sink: &mut dyn Sink,
-    ) -> bool {
+    ) -> Came {
         let Received::Rtp(bytes) = self.transport.receive(now, flow, from, datagram, sink) else {
-            return false;
+            return Came::Nothing;
         };
         let Some(packet) = Packet::parse(bytes) else {
             self.rejected += 1;
-            return false;
+            return Came::Nothing;
         };
         if !self.we_receive {
-            return false;
+            return Came::Nothing;
         }
-        let format = self.formats.iter().find(|format| format.number == packet.header.payload_type);
-        let Some(codec) = format.map(|format| format.codec) else {
+        let number = packet.header.payload_type;
+        let format = self.formats.iter().find(|format| format.number == number);
+        if format.is_none() && self.event_format != Some(number) {
             self.rejected += 1;
-            return false;
-        };
+            return Came::Nothing;
+        }
         self.last_heard = now;
         self.silence_told = false;
-        self.reception.count(now, &packet.header, codec.clock_step() * 50);
-        let begins = !std::mem::replace(&mut self.sends, true);
+        let clock_hz = format.map_or(self.codec, |format| format.codec).clock_step() * 50;
+        self.reception.count(now, &packet.header, clock_hz);
+        let Some(format) = format else {
+            // Keys are heard of those who are muted as well: they ask with them to be heard.
+            let key = self.events.hear(now, packet.header.timestamp, packet.payload, EVENT_HZ);
+            return key.map_or(Came::Nothing, Came::Key);
+        };
+        let codec = format.codec;
         if gate == Gate::Open {
             self.store(now, codec, &packet);
         }
-        begins
+        if std::mem::replace(&mut self.sends, true) { Came::Nothing } else { Came::First }
     }
 
     fn store(&mut self, now: Time, codec: Codec, packet: &Packet<'_>) {
@@ -244,7 +270,8 @@ impl Voice {
             packet.payload.len() as u32
         };
         match self.jitter.insert(now, &packet.header, packet.payload, units) {
-            Taken::New | Taken::Duplicate => {}
+            Taken::New => {}
+            Taken::Duplicate => self.reception.came_twice(),
             Taken::Late => self.late += 1,
             Taken::Ignored => self.rejected += 1,
         }
@@ -315,11 +342,12 @@ impl Voice {
         self.outgoing.timestamp = self.outgoing.timestamp.wrapping_add(step);
     }
 
-    /// What has to be done now and then.
-    pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) {
+    /// What has to be done now and then. A key, if it is to be told.
+    pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) -> Option<Key> {
         if self.transport.needs_ticks() {
             self.transport.tick(now, sink);
         }
+        self.events.tick(now, EVENT_HZ)
     }
 
     /// Whether nothing has come for so long that it is to be told, once.

@@ -5,6 +5,7 @@
 //! the A/V MCU, whose words are those of [`session`].
 //!
 //! - `codec.rs`: G.711, G.722 and Opus as samples and back, at the rate that is wanted.
+//! - `events.rs`: keys that were pressed.
 //! - `jitter.rs`: when what has come is played; `conceal.rs`: what is heard instead of what is lost.
 //! - `room.rs`: one conference, the way in. `leg.rs`: one leg of it, `reception.rs`: how it is received.
 //!   `mixer.rs`: who hears whom, `speaking.rs`: who is told to speak.
@@ -17,6 +18,7 @@
 
 pub mod codec;
 pub mod conceal;
+pub mod events;
 mod ice;
 pub mod jitter;
 mod latch;

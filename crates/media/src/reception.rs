@@ -81,6 +81,14 @@ impl Reception {
         self.received
     }
 
+    /// The packet that was counted last had come before: it makes up for none that did not come.
+    pub fn came_twice(&mut self) {
+        if let Some(stretch) = self.source.as_mut().filter(|stretch| stretch.received > 1) {
+            stretch.received -= 1;
+            self.received -= 1;
+        }
+    }
+
     /// Packets that did not come.
     pub fn lost(&self) -> u64 {
         self.lost + self.stretch_lost()
@@ -106,7 +114,7 @@ impl Reception {
     pub fn fraction_lost(&mut self) -> u8 {
         let Some(stretch) = &self.source else { return 0 };
         let expected = stretch.expected().wrapping_sub(self.expected_before);
-        let received = self.received - self.received_before;
+        let received = self.received.saturating_sub(self.received_before);
         (self.expected_before, self.received_before) = (stretch.expected(), self.received);
         let lost = u64::from(expected).saturating_sub(received);
         if lost == 0 { 0 } else { (lost * 256 / u64::from(expected)).min(255) as u8 }

@@ -10,7 +10,8 @@ use confab_machine::{Entropy, Time};
 use crate::{
     Command, Event, LegId, LegSpec, Port, Sink,
     codec::Rate,
-    leg::{LONGEST_PACKET, Leg},
+    events::Key,
+    leg::{Came, LONGEST_PACKET, Leg},
     mixer::Mixer,
     session::{Gate, Kind, PersonId},
     speaking::Speaking,
@@ -100,9 +101,13 @@ impl Room {
             return;
         }
         let Some(voice) = &mut leg.voice else { return };
-        if voice.receive(now, port.flow, from, datagram, leg.gate, sink) {
-            let person = leg.person;
-            self.choose_leg(person);
+        match voice.receive(now, port.flow, from, datagram, leg.gate, sink) {
+            Came::Nothing => {}
+            Came::Key(key) => sink.tell(digit(leg.id, key)),
+            Came::First => {
+                let person = leg.person;
+                self.choose_leg(person);
+            }
         }
     }
 
@@ -116,10 +121,14 @@ impl Room {
         }
         self.mixer.play(&mut self.legs);
         for leg in self.legs.iter_mut().flatten() {
-            let Some(frame) = self.mixer.frame(leg) else { continue };
+            let frame = self.mixer.frame(leg);
             if let Some(voice) = &mut leg.voice {
-                voice.send(&frame, &mut self.scratch[..], sink);
-                voice.tick(now, sink);
+                if let Some(frame) = frame {
+                    voice.send(&frame, &mut self.scratch[..], sink);
+                }
+                if let Some(key) = voice.tick(now, sink) {
+                    sink.tell(digit(leg.id, key));
+                }
             }
         }
         if let Some((rate, recorder)) = &mut self.recorder {
@@ -252,4 +261,8 @@ impl Room {
         let at = self.index.binary_search_by_key(&leg, |(leg, _)| *leg).ok()?;
         Some(self.index[at].1)
     }
+}
+
+fn digit(leg: LegId, key: Key) -> Event {
+    Event::Digit { leg, digit: key.digit, duration: key.duration }
 }

@@ -8,6 +8,12 @@ mod bed;
 mod codecs;
 #[path = "room/hostile.rs"]
 mod hostile;
+#[path = "room/keys.rs"]
+mod keys;
+#[path = "room/network.rs"]
+mod network;
+#[path = "room/sender.rs"]
+mod sender;
 
 use bed::Bed;
 use confab_media::{

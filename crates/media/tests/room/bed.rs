@@ -1,14 +1,21 @@
 //! Virtual endpoints around a room: each sends a tone and keeps what it hears.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use confab_machine::{Entropy, Time};
 use confab_media::{
-    Command, Event, Flow, LegId, LegSpec, Port, Room, Sink,
+    Command, Event, Flow, LegId, Port, Room, Sink,
     codec::{Encoder, Rate, g711::Law, g722, opus},
-    rtp::{Header, Packet},
-    session::{Codec, Format, Gate, Kind, PersonId, StreamSpec, TransportSpec},
+    rtp::Packet,
+    session::{Codec, Gate, Kind, StreamSpec},
 };
+
+use crate::sender::{Sender, payload_type, spec};
 
 /// What a room sent and told.
 #[derive(Default)]
@@ -31,23 +38,27 @@ impl Sink for Wire {
 
 /// A telephone.
 pub struct Phone {
-    pub codec: Codec,
-    pub number: u8,
-    pub hz: f32,
-    pub talks: bool,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub ssrc: u32,
-    pub address: SocketAddr,
-    /// How much sound a packet of its holds, in units of 10 ms.
-    pub tens: u32,
-    phase: f64,
-    encoder: Encoder,
+    pub sender: Sender,
     g722: g722::Decoder,
     opus: opus::Decoder,
     /// What it heard, and the packets that brought it.
     pub heard: Vec<i16>,
     pub packets: Vec<Vec<u8>>,
+}
+
+/// What it sends is its own.
+impl Deref for Phone {
+    type Target = Sender;
+
+    fn deref(&self) -> &Sender {
+        &self.sender
+    }
+}
+
+impl DerefMut for Phone {
+    fn deref_mut(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
 }
 
 /// A room with its telephones.
@@ -58,45 +69,8 @@ pub struct Bed {
     pub phones: BTreeMap<LegId, Phone>,
 }
 
-pub fn payload_type(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcmu => 0,
-        Codec::Pcma => 8,
-        Codec::G722 => 9,
-        _ => 111,
-    }
-}
-
 pub fn law(codec: Codec) -> Law {
     if codec == Codec::Pcma { Law::A } else { Law::Mu }
-}
-
-/// The description of a telephone that speaks `codec`, at the `n`th address.
-pub fn spec(n: u64, person: u64, codec: Codec) -> LegSpec {
-    let format = |codec| Format { number: payload_type(codec), codec };
-    let address = address(n);
-    LegSpec {
-        person: PersonId(person),
-        audio: Some(StreamSpec {
-            send: format(codec),
-            receive: [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus].map(format).to_vec(),
-            receive_events: Some(101),
-            packet_time: Duration::from_millis(20),
-            we_send: true,
-            we_receive: true,
-            ssrc: 0x5000 + n as u32,
-            protection: None,
-            transport: TransportSpec::Plain {
-                rtp: address,
-                rtcp: SocketAddr::new(address.ip(), address.port() + 1),
-            },
-        }),
-        video: None,
-    }
-}
-
-pub fn address(n: u64) -> SocketAddr {
-    format!("192.0.2.{}:{}", 1 + n / 1000, 20_000 + 2 * (n % 1000)).parse().unwrap()
 }
 
 /// How strong `hz` is in `sound`, 1 for a full tone of amplitude 8,000.
@@ -111,42 +85,11 @@ pub fn gain(sound: &[i16], rate: f32, hz: f32) -> f32 {
 }
 
 impl Phone {
-    /// Its next packet.
-    pub fn speak(&mut self) -> Vec<u8> {
-        let header = Header {
-            marker: false,
-            payload_type: self.number,
-            sequence: self.sequence,
-            timestamp: self.timestamp,
-            ssrc: self.ssrc,
-        };
-        let mut packet = vec![0; 12];
-        header.write(&[], &mut packet);
-        let rate = self.codec.rate().unwrap();
-        let mut payload = vec![0; 1000];
-        let mut filled = 0;
-        for _ in 0..self.tens / 2 {
-            let sound: Vec<i16> =
-                (0..rate.frame()).map(|_| self.sample(rate.frame() as f64 * 50.0)).collect();
-            filled += self.encoder.encode(&sound, &mut payload[filled..]);
-        }
-        payload.truncate(filled);
-        packet.extend(payload);
-        self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(self.tens / 2 * self.codec.clock_step());
-        packet
-    }
-
     /// From now on it speaks another codec.
     pub fn switch(&mut self, codec: Codec) {
         self.codec = codec;
         self.number = payload_type(codec);
         self.encoder = Encoder::new(codec).unwrap();
-    }
-
-    fn sample(&mut self, rate: f64) -> i16 {
-        self.phase += f64::from(self.hz) / rate;
-        if self.talks { (8000.0 * (self.phase * std::f64::consts::TAU).sin()) as i16 } else { 0 }
     }
 
     fn hear(&mut self, packet: &[u8]) {
@@ -195,7 +138,7 @@ impl Default for Bed {
 }
 
 impl Bed {
-    /// A telephone of `person` joins; its tone is 300 Hz and 50 more for each number.
+    /// A telephone of `person` joins.
     pub fn join(&mut self, n: u64, person: u64, codec: Codec) -> LegId {
         self.join_with(n, person, codec, Gate::Open, |_| {})
     }
@@ -212,17 +155,7 @@ impl Bed {
         let mut spec = spec(n, person, codec);
         change(spec.audio.as_mut().unwrap());
         let phone = Phone {
-            codec,
-            number: payload_type(codec),
-            hz: 300.0 + 50.0 * n as f32,
-            talks: true,
-            sequence: 65_000 + n as u16,
-            timestamp: u32::MAX - 5000 * n as u32,
-            ssrc: 100 + n as u32,
-            address: address(n),
-            tens: 2,
-            phase: 0.0,
-            encoder: Encoder::new(codec).unwrap(),
+            sender: Sender::new(n, codec),
             g722: g722::Decoder::new(),
             opus: opus::Decoder::new().unwrap(),
             heard: Vec::new(),

@@ -8,7 +8,7 @@ use confab_media::{
     session::{Codec, Kind, Quality},
 };
 
-use crate::bed::{Bed, address};
+use crate::{bed::Bed, sender::address};
 
 /// Whether the other two of three hear each other, and nobody himself.
 fn is_untouched(bed: &Bed) -> bool {
