@@ -134,6 +134,11 @@ impl Agent {
         admitted
     }
 
+    /// Whether RTCP shares the port of RTP.
+    pub fn is_shared(&self) -> bool {
+        self.agreed.multiplexed
+    }
+
     /// Where a flow goes now: over the nominated pair, or any valid one, or where it went before.
     pub fn destination(&self, flow: Flow) -> Option<SocketAddr> {
         if self.outcome == Outcome::Unreachable {

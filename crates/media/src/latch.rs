@@ -147,6 +147,11 @@ impl Symmetric {
         self.rtp.signalled == rtp && self.rtcp.as_ref().map_or(rtp, |latch| latch.signalled) == rtcp
     }
 
+    /// Whether RTCP shares the port of RTP.
+    pub fn is_shared(&self) -> bool {
+        self.rtcp.is_none()
+    }
+
     /// Whether anybody has proved himself.
     pub fn is_fixed(&self) -> bool {
         self.rtp.fixed.is_some() || self.rtcp.as_ref().is_some_and(|latch| latch.fixed.is_some())

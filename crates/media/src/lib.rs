@@ -15,6 +15,7 @@
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
 //! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` or `ice.rs` (with `stun.rs`) finds his
 //!   address, `srtp.rs` protects.
+//! - `video.rs`: who sees whom.
 
 pub mod codec;
 pub mod conceal;
@@ -34,6 +35,7 @@ mod speaking;
 mod srtp;
 mod stun;
 pub mod transport;
+mod video;
 
 use std::net::SocketAddr;
 

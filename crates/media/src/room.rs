@@ -16,6 +16,7 @@ use crate::{
     session::{Gate, Kind, PersonId},
     speaking::Speaking,
     transport::OVERHEAD,
+    video::Switch,
 };
 
 /// More legs than this are not taken into one room.
@@ -42,6 +43,7 @@ pub struct Room {
     born: u64,
     mixer: Mixer,
     speaking: Speaking,
+    video: Switch,
     /// Commands to be confirmed, and after how many ticks.
     gated: Vec<(u64, u32)>,
     recorder: Option<(Rate, Box<dyn Recorder>)>,
@@ -60,6 +62,7 @@ impl Room {
             people: Vec::new(),
             born: 0,
             speaking: Speaking::new(),
+            video: Switch::new(),
             gated: Vec::new(),
             recorder: None,
             ticks: 0,
@@ -96,10 +99,10 @@ impl Room {
         datagram: &mut [u8],
         sink: &mut dyn Sink,
     ) {
-        let Some(leg) = self.find(port.leg).and_then(|slot| self.legs[slot].as_mut()) else { return };
         if port.kind == Kind::Video {
-            return;
+            return self.video.receive(now, port, from, datagram, sink);
         }
+        let Some(leg) = self.find(port.leg).and_then(|slot| self.legs[slot].as_mut()) else { return };
         let Some(voice) = &mut leg.voice else { return };
         match voice.receive(now, port.flow, from, datagram, leg.gate, sink) {
             Came::Nothing => {}
@@ -136,11 +139,16 @@ impl Room {
         }
         self.mixer.settle(&mut self.legs);
         self.tell(now, sink);
+        self.video.tick(now, sink);
         self.ticks = self.ticks.wrapping_add(1);
     }
 
     fn tell(&mut self, now: Time, sink: &mut dyn Sink) {
         if let Some(legs) = self.speaking.hear(now, self.mixer.talkers()) {
+            let loudest = legs.first().and_then(|leg| self.find(*leg));
+            if let Some(leg) = loudest.and_then(|slot| self.legs[slot].as_ref()) {
+                self.video.speaks(leg.person);
+            }
             sink.tell(Event::Speaking { legs });
         }
         for leg in self.legs.iter_mut().skip(self.ticks % ROUND).step_by(ROUND).flatten() {
@@ -181,12 +189,15 @@ impl Room {
             let at = self.people.partition_point(|other| *other < entry);
             self.people.insert(at, entry);
         }
+        let names = (id, spec.person);
+        self.video.set(now, names, gate, spec.video.as_ref(), &mut self.entropy);
         self.choose_leg(spec.person);
         self.arrange();
     }
 
     fn gate(&mut self, id: u64, legs: &[LegId], gate: Gate, sink: &mut dyn Sink) {
         for leg in legs {
+            self.video.gate(*leg, gate);
             if let Some(slot) = self.find(*leg) {
                 self.open(slot, gate);
             }
@@ -225,6 +236,7 @@ impl Room {
     fn close(&mut self, id: LegId, sink: &mut dyn Sink) {
         let Ok(at) = self.index.binary_search_by_key(&id, |(leg, _)| *leg) else { return };
         self.hush(id);
+        self.video.close(id);
         let (_, slot) = self.index.remove(at);
         let Some(leg) = self.legs[slot].take() else { return };
         self.people.retain(|(_, _, other)| *other != slot);

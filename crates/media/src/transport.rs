@@ -148,6 +148,15 @@ impl Transport {
         }
     }
 
+    /// The port RTCP is sent from: that of RTP where both share one.
+    pub fn rtcp_flow(&self) -> Flow {
+        let shared = match &self.path {
+            Path::Plain(path) => path.is_shared(),
+            Path::Ice(agent) => agent.is_shared(),
+        };
+        if shared { Flow::Rtp } else { Flow::Rtcp }
+    }
+
     /// Whether [`Transport::tick`] has anything to do.
     pub fn needs_ticks(&self) -> bool {
         self.loosen || matches!(self.path, Path::Ice(_))

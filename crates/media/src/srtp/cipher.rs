@@ -281,7 +281,7 @@ fn is_tag(key: &hmac::Key, packet: &[u8], behind: &[u8], sent: &[u8]) -> bool {
 
 /// Where the packet may end: before the key identifier if it seems to bear one, or as it is.
 fn bodies(packet: &[u8], identifier: &[u8]) -> impl Iterator<Item = usize> + use<> {
-    let without = packet.ends_with(identifier).then_some(packet.len() - identifier.len());
+    let without = packet.strip_suffix(identifier).map(<[u8]>::len);
     without.into_iter().chain((!identifier.is_empty()).then_some(packet.len()))
 }
 

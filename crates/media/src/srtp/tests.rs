@@ -157,6 +157,17 @@ fn a_peer_may_leave_the_identifier_out() {
 }
 
 #[test]
+fn a_packet_shorter_than_the_identifier_is_nothing() {
+    for suite in SUITES {
+        let (_, mut receive) = pair(suite, &[7; 128]);
+        for len in 0..140 {
+            assert_eq!(open_rtp(&mut receive, &rtp(1, 5)[..len]), None);
+            assert_eq!(open_rtcp(&mut receive, &vec![0x80; len]), None);
+        }
+    }
+}
+
+#[test]
 fn many_sources_are_told_apart_within_a_limit() {
     let (mut send, mut receive) = pair(Suite::AesGcm, &[]);
     for ssrc in 0..100 {
