@@ -4,6 +4,7 @@
 mod c3p_sequence;
 mod damage;
 mod documents;
+mod media;
 mod messages;
 mod pieces;
 mod server_bytes;
@@ -42,7 +43,27 @@ pub const DOCUMENTS: Target = Target { name: "documents", run: documents::docume
 pub const USERS: Target = Target { name: "users", run: users::users };
 /// Any bytes on a connection to a running Confab, in which two people go on talking.
 pub const SERVER_BYTES: Target = Target { name: "server_bytes", run: server_bytes::server_bytes };
+/// RTP to a leg, in clear and protected.
+pub const RTP: Target = Target { name: "rtp", run: media::rtp };
+/// RTCP to a leg, and what it says.
+pub const RTCP: Target = Target { name: "rtcp", run: media::rtcp };
+/// Connectivity checks in each dialect.
+pub const STUN: Target = Target { name: "stun", run: media::stun };
 
 /// All of them.
-pub const ALL: [Target; 11] =
-    [SIP, SDP, CCCP, CONFERENCE_INFO, C3P_SEQUENCE, FRAME, MULTIPART, DIGEST, DOCUMENTS, USERS, SERVER_BYTES];
+pub const ALL: [Target; 14] = [
+    SIP,
+    SDP,
+    CCCP,
+    CONFERENCE_INFO,
+    C3P_SEQUENCE,
+    FRAME,
+    MULTIPART,
+    DIGEST,
+    DOCUMENTS,
+    USERS,
+    SERVER_BYTES,
+    RTP,
+    RTCP,
+    STUN,
+];

@@ -9,8 +9,8 @@
 use std::{fs, path::Path};
 
 use confab_sim::fuzz::{
-    ALL, C3P_SEQUENCE, CCCP, CONFERENCE_INFO, DIGEST, DOCUMENTS, Damage, FRAME, MULTIPART, SDP, SERVER_BYTES,
-    SIP, Target, USERS,
+    ALL, C3P_SEQUENCE, CCCP, CONFERENCE_INFO, DIGEST, DOCUMENTS, Damage, FRAME, MULTIPART, RTCP, RTP, SDP,
+    SERVER_BYTES, SIP, STUN, Target, USERS,
 };
 
 /// Damaged copies per target.
@@ -108,5 +108,8 @@ targets! {
     digest: DIGEST, [], ROUNDS;
     documents: DOCUMENTS, ["../schema/samples"], ROUNDS;
     users: USERS, [], USERS_ROUNDS;
+    rtp: RTP, [], ROUNDS;
+    rtcp: RTCP, [], ROUNDS;
+    stun: STUN, [], ROUNDS;
     server_bytes: SERVER_BYTES, ["corpus/sip", "../sip/tests/samples", "../sip/tests/rfc4475"], SERVER_ROUNDS;
 }
