@@ -112,6 +112,16 @@ impl Server {
         text(&output.stdout)
     }
 
+    /// The URI of the one conference there is, which is printed with its flow when the test fails after this.
+    pub fn only_conference(&mut self) -> String {
+        let list = self.confab(&["conference", "list"]);
+        let [_, only] = list.lines().collect::<Vec<_>>()[..] else { panic!("not one conference:\n{list}") };
+        let mut words = only.split_whitespace();
+        let (Some(id), Some(organizer)) = (words.next(), words.next()) else { panic!("unreadable:\n{list}") };
+        self.watch(id);
+        format!("sip:{organizer};gruu;opaque=app:conf:focus:id:{id}")
+    }
+
     /// The flow of this conference, which is printed when the test fails after this.
     pub fn flow(&mut self, conference: &str) -> String {
         self.watch(conference);

@@ -186,14 +186,9 @@ pub async fn start_with(
     match elsewhere {
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
         None => {
-            let im_mcu = McuParts { mcu: im_mcu, media: None };
-            let im_mcu = start_mcu(im_mcu, config, &network, IM_MCU_HOST, clock, &flows);
-            link(&front_end, im_mcu.server_uri()).await?;
-            if let Some(mcu) = av_mcu {
-                let addresses = config.media.addresses_beside(&config.front_end);
-                let media = Some(mcu::start_media(config, addresses, clock)?);
-                let av_mcu = start_mcu(McuParts { mcu, media }, config, &network, AV_MCU_HOST, clock, &flows);
-                link(&front_end, av_mcu.server_uri()).await?;
+            for (host, parts) in mcus(config, im_mcu, av_mcu, clock)? {
+                let mcu = start_mcu(parts, config, &network, host, clock, &flows);
+                link(&front_end, mcu.server_uri()).await?;
             }
         }
     }
@@ -211,6 +206,22 @@ pub async fn start_with(
         control: control_base,
         front_end,
     })
+}
+
+/// The conferencing servers of this process, and where in the in-memory network they are.
+fn mcus(
+    config: &Config,
+    im_mcu: Box<dyn Mcu>,
+    av_mcu: Option<Box<dyn Mcu>>,
+    clock: Clock,
+) -> anyhow::Result<Vec<(&'static str, McuParts)>> {
+    let mut mcus = vec![(IM_MCU_HOST, McuParts { mcu: im_mcu, media: None })];
+    if let Some(mcu) = av_mcu {
+        let addresses = config.media.addresses_beside(&config.front_end);
+        let media = Some(mcu::start_media(config, addresses, clock)?);
+        mcus.push((AV_MCU_HOST, McuParts { mcu, media }));
+    }
+    Ok(mcus)
 }
 
 fn focus_factory(
