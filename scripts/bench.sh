@@ -3,6 +3,7 @@
 # which takes some minutes once it is built; what the figures mean is in docs/performance.md. Names:
 #   messages documents focus                      one part alone, without a server
 #   dialogs telling scheduling joining memory     a whole server
+#   media [PART...]                               sound, beside a bare mixer and Janus (scripts/bench-media.sh)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,11 +16,13 @@ case ${1:-} in
     measure confab-schema documents
     measure confab-conference focus
     measure confab-sim server
+    scripts/bench-media.sh
     ;;
   messages) measure confab-sip messages ;;
   documents) measure confab-schema documents ;;
   focus) measure confab-conference focus ;;
   dialogs | telling | scheduling | joining | memory) measure confab-sim server "$1" ;;
+  media) scripts/bench-media.sh "${@:2}" ;;
   *)
     sed -n 's/^# \?//p' "$0" | tail -n +2 >&2
     exit 2

@@ -32,7 +32,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod session;
 mod speaking;
-mod srtp;
+pub mod srtp;
 mod stun;
 pub mod transport;
 mod video;

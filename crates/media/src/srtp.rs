@@ -25,7 +25,7 @@ const ENCRYPTED: u32 = 1 << 31;
 
 /// One direction of a stream under one master key.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub struct Context {
     rtp: Cipher,
     rtcp: Cipher,
     /// The key identifier that each packet bears, if any.

@@ -4,6 +4,7 @@ pub mod call;
 pub mod cert;
 pub mod conference;
 pub mod drain;
+pub mod load;
 pub mod try_out;
 pub mod user;
 

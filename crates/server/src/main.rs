@@ -49,6 +49,9 @@ enum Command {
     Cert(cli::cert::Arguments),
     /// Have a conferencing server take no more conferences, and wait for the last to end.
     Drain(cli::drain::Arguments),
+    /// Put load on a SIP conference server, this one or another, and judge its sound (`confab load --help`).
+    #[command(disable_help_flag = true)]
+    Load(cli::load::Arguments),
     /// Join a conference from this terminal, or create one, and chat.
     Call(cli::call::Arguments),
 }
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Flow { place, id, save } => cli::flow(&place, &id, save.as_ref()).await,
         Command::Cert(arguments) => cli::cert::run(&arguments),
         Command::Drain(arguments) => cli::drain::run(&arguments).await,
+        Command::Load(arguments) => cli::load::run(&arguments),
         Command::Call(arguments) => cli::call::run(&arguments).await,
     };
     match done {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{none, tree::TREE};
 
-/// The arrows between our crates, all of them. `sim` and `interop` are tests.
+/// The arrows between our crates, all of them. `sim`, `interop` and `load` are tests.
 const ARROWS: [(&str, &[&str]); 10] = [
     ("client", &["machine", "schema", "sip"]),
     ("conference", &["machine", "schema"]),
@@ -41,7 +41,7 @@ const HEAVY: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that development alone needs.
-const DEVELOPMENT: [&str; 2] = ["interop", "sim"];
+const DEVELOPMENT: [&str; 3] = ["interop", "load", "sim"];
 
 /// Our prefix of package names.
 const PREFIX: &str = "confab-";
