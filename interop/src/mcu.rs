@@ -28,7 +28,16 @@ pub struct Mcu {
 impl Mcu {
     /// Starts Confab's IM MCU and waits until it is ready.
     pub fn start(scratch: &Scratch, server: &Server, name: &str) -> Mcu {
-        let (config, data) = configure(scratch, server, name, ports::free(), ports::free());
+        Mcu::start_role(scratch, server, name, "im")
+    }
+
+    /// Starts Confab's A/V MCU and waits until it is ready.
+    pub fn start_av(scratch: &Scratch, server: &Server, name: &str) -> Mcu {
+        Mcu::start_role(scratch, server, name, "av")
+    }
+
+    fn start_role(scratch: &Scratch, server: &Server, name: &str, medium: &str) -> Mcu {
+        let (config, data) = configure(scratch, server, name, medium, (ports::free(), ports::free()));
         let process = Process::start(scratch, name, serve(&config, &data));
         Mcu { config, data, process, is_killed: false }.ready()
     }
@@ -41,7 +50,7 @@ impl Mcu {
         fs::write(format!("/proc/sys/net/ipv4/conf/{NEAR}/route_localnet"), "1")
             .expect("a namespace has settings of its own");
         let place = |port| SocketAddr::from(([203, 0, 113, 2], port));
-        let (config, data) = configure(scratch, server, name, place(5072), place(5073));
+        let (config, data) = configure(scratch, server, name, "im", (place(5072), place(5073)));
         let serve = serve(&config, &data);
         let mut command = Command::new("unshare");
         command
@@ -136,14 +145,15 @@ fn configure(
     scratch: &Scratch,
     server: &Server,
     name: &str,
-    control: SocketAddr,
-    sip: SocketAddr,
+    medium: &str,
+    (control, sip): (SocketAddr, SocketAddr),
 ) -> (PathBuf, PathBuf) {
     let (config, data) = (scratch.file(&format!("{name}.toml")), scratch.file(name));
-    server.issue_certificate("immcu", &data);
+    server.issue_certificate(&format!("{medium}mcu"), &data);
     let factory = server.control();
-    let text =
-        format!("[im_mcu]\ncontrol = \"{control}\"\nsip = \"{sip}\"\nfactory = \"https://{factory}\"\n");
+    let text = format!(
+        "[{medium}_mcu]\ncontrol = \"{control}\"\nsip = \"{sip}\"\nfactory = \"https://{factory}\"\n"
+    );
     fs::write(&config, text).expect("the temporary folder can be written");
     (config, data)
 }

@@ -43,7 +43,8 @@ impl Server {
     /// The same without a conferencing server of its own (see [`crate::mcu`]); nobody is asked who he is.
     pub fn start_without_mcu(scratch: &Scratch) -> Server {
         let control = ports::free();
-        let more = format!("\n[control]\nlisten = \"{control}\"\n");
+        let media = r#"["chat", "audio-video"]"#;
+        let more = format!("\n[control]\nlisten = \"{control}\"\nmedia = {media}\n");
         let mut server = Server::start_with(scratch, Authentication::Nobody, &more);
         server.control = Some(control);
         server

@@ -1,13 +1,14 @@
 //! Plain SIP clients in conferences with clients of OCS (RFC 4579, 4575, 4028, 3515).
 
 use confab_interop::baresip::{Account, Baresip};
+use confab_interop::mcu::Mcu;
 use confab_interop::meeting::Meeting;
 use confab_interop::server::Authentication;
 use confab_interop::sipe::{SignOn, Sipe};
 use confab_interop::sipp::{Scenario, Sipp, Transport};
 use confab_interop::sound::TONES;
 use confab_interop::voice::Voice;
-use confab_interop::{Scratch, Server, Tool, namespace};
+use confab_interop::{Deadline, Scratch, Server, Tool, namespace, poll};
 
 const PAT: &str = "sip:pat@example.test";
 
@@ -106,6 +107,32 @@ fn a_voice_phone_makes_a_conference_and_others_are_heard_in_it() {
         daves.ear().hears(&[bob, carol], &[dave]);
         daves.command("hangup", "");
         bobs.ear().hears(&[carol], &[bob, dave]);
+    });
+}
+
+#[test]
+fn voices_go_on_when_their_server_dies() {
+    namespace::run("voices_go_on_when_their_server_dies", &[Tool::Baresip], |scratch| {
+        let mut server = Server::start_without_mcu(scratch);
+        let _chat = Mcu::start(scratch, &server, "immcu");
+        let mut first = Mcu::start_av(scratch, &server, "avmcu-1");
+        let [bob, carol] = [TONES[0], TONES[1]];
+        let phone = |user, tone| Baresip::guest(scratch, user, server.address(), &Voice::plain(tone));
+        let (mut bobs, mut carols) = (phone("bob", bob), phone("carol", carol));
+        bobs.dial("sip:conference@example.test");
+        let conference = server.only_conference();
+        carols.dial(&conference);
+        bobs.ear().hears(&[carol], &[bob]);
+        carols.ear().hears(&[bob], &[carol]);
+        let second = Mcu::start_av(scratch, &server, "avmcu-2");
+        first.kill();
+        // They are called by the other.
+        let (_, id) = conference.rsplit_once(':').expect("it ends with its ID");
+        let called = |flow: &str| flow.matches("200 INVITE").count() == 2;
+        let moved = poll(Deadline::step(), || called(&second.flow(id)).then_some(()));
+        assert!(moved.is_some(), "nobody was called by the other server:\n{}", second.flow(id));
+        bobs.ear().hears(&[carol], &[bob]);
+        carols.ear().hears(&[bob], &[carol]);
     });
 }
 
