@@ -12,6 +12,8 @@ pub mod line;
 pub mod packets;
 pub mod source;
 
+use std::time::Duration;
+
 use confab_machine::Time;
 
 use self::{
@@ -233,9 +235,9 @@ impl Jitter {
         self.owed = 0;
     }
 
-    /// What is played is later by so many timestamp units than it would be if nothing ever came late.
-    pub fn depth(&self) -> u32 {
-        self.depth
+    /// What is played is later by this than it would be if nothing ever came late.
+    pub fn depth(&self) -> Duration {
+        Duration::from_millis(20) * (self.depth / self.step)
     }
 
     fn most(&self) -> u32 {

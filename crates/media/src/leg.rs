@@ -9,7 +9,9 @@ use crate::{
     codec::{Rate, g722, opus},
     events::{Events, Key},
     jitter::{Jitter, Pull, Taken},
+    quality,
     reception::Reception,
+    reports::{Reports, Sent},
     rtp::{Header, Packet},
     session::{Codec, Format, Gate, Kind, LegSpec, PersonId, Quality, StreamSpec},
     transport::{OVERHEAD, Received, Transport},
@@ -29,6 +31,9 @@ const FORGET: u32 = 2;
 
 /// The clock of telephone events, whatever the voice's is: the only one that is offered.
 const EVENT_HZ: u32 = 8000;
+
+/// What is sent and heard at once.
+const FRAME: Duration = Duration::from_millis(20);
 
 /// After so long without a packet a leg is told of as silent.
 const SILENT: Duration = Duration::from_secs(30);
@@ -61,6 +66,7 @@ pub(crate) struct Voice {
     send_codec: Codec,
     outgoing: Outgoing,
     reception: Reception,
+    reports: Reports,
     late: u64,
     rejected: u64,
     /// Something has come of it since it began.
@@ -178,6 +184,7 @@ impl Voice {
             send_codec: spec.send.codec,
             outgoing,
             reception: Reception::default(),
+            reports: Reports::new(now, entropy.number() as u32),
             late: 0,
             rejected: 0,
             sends: false,
@@ -204,7 +211,7 @@ impl Voice {
         self.outgoing.ssrc = spec.ssrc;
         self.outgoing.pending = Pending::of(spec);
         // Who is held is not missed.
-        (self.last_heard, self.silence_told) = (now, false);
+        self.is_there(now);
         if !self.we_receive {
             self.hush();
         }
@@ -217,6 +224,10 @@ impl Voice {
         (self.loudness, self.loudness_before, self.level) = (0, 0, 0);
     }
 
+    fn is_there(&mut self, now: Time) {
+        (self.last_heard, self.silence_told) = (now, false);
+    }
+
     /// Takes a datagram.
     pub fn receive(
         &mut self,
@@ -227,8 +238,14 @@ impl Voice {
         gate: Gate,
         sink: &mut dyn Sink,
     ) -> Came {
-        let Received::Rtp(bytes) = self.transport.receive(now, flow, from, datagram, sink) else {
-            return Came::Nothing;
+        let bytes = match self.transport.receive(now, flow, from, datagram, sink) {
+            Received::Rtp(bytes) => bytes,
+            Received::Rtcp(compound) => {
+                self.is_there(now);
+                self.reports.hear(now, self.outgoing.ssrc, compound);
+                return Came::Nothing;
+            }
+            Received::Nothing => return Came::Nothing,
         };
         let Some(packet) = Packet::parse(bytes) else {
             self.rejected += 1;
@@ -238,13 +255,12 @@ impl Voice {
             return Came::Nothing;
         }
         let number = packet.header.payload_type;
-        let format = self.formats.iter().find(|format| format.number == number);
+        let format = self.formats.iter().find(|format| format.number == number).copied();
         if format.is_none() && self.event_format != Some(number) {
             self.rejected += 1;
             return Came::Nothing;
         }
-        self.last_heard = now;
-        self.silence_told = false;
+        self.is_there(now);
         let clock_hz = format.map_or(self.codec, |format| format.codec).clock_step() * 50;
         self.reception.count(now, &packet.header, clock_hz);
         let Some(format) = format else {
@@ -342,12 +358,31 @@ impl Voice {
         self.outgoing.timestamp = self.outgoing.timestamp.wrapping_add(step);
     }
 
-    /// What has to be done now and then. A key, if it is to be told.
-    pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) -> Option<Key> {
+    /// What has to be done now and then; `name` is what the room is called in reports. A key, if it is to be
+    /// told.
+    pub fn tick(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) -> Option<Key> {
         if self.transport.needs_ticks() {
             self.transport.tick(now, sink);
         }
+        if self.reports.is_due(now) {
+            self.report(now, name, scratch, sink);
+        }
         self.events.tick(now, EVENT_HZ)
+    }
+
+    fn report(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) {
+        let sent = Sent {
+            ssrc: self.outgoing.ssrc,
+            timestamp: self.outgoing.timestamp,
+            packets: self.outgoing.packets,
+            octets: self.outgoing.octets,
+        };
+        let room = scratch.len() - OVERHEAD;
+        let written = self.reports.write(now, name, &sent, &mut self.reception, &mut scratch[..room]);
+        let Some((len, to)) = written.zip(self.transport.destination(Flow::Rtcp)) else { return };
+        if let Some(len) = self.transport.protect_rtcp(&mut scratch[..len + OVERHEAD], len) {
+            sink.send(Port { flow: self.transport.rtcp_flow(), ..self.outgoing.port }, to, &scratch[..len]);
+        }
     }
 
     /// Whether nothing has come for so long that it is to be told, once.
@@ -363,14 +398,21 @@ impl Voice {
 
     /// How it was.
     pub fn quality(&self) -> Quality {
+        let (received, lost) = (self.reception.received(), self.reception.lost());
+        let round_trip = self.reports.round_trip();
+        // From mouth to ear: the way, what was learnt about it, and a packet's time at either end.
+        let delay = round_trip.unwrap_or_default() / 2 + self.jitter.depth() + FRAME * 2;
+        let rating = quality::rating(self.codec, delay, lost + self.late, received + lost);
         Quality {
-            received: self.reception.received(),
-            lost: self.reception.lost(),
+            received,
+            lost,
             late: self.late,
             rejected: self.rejected + self.transport.rejected(),
             sent: self.outgoing.packets,
+            sent_lost: self.reports.sent_lost(),
             jitter: self.reception.jitter(),
-            ..Quality::default()
+            round_trip,
+            mos: quality::opinion(rating),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - `room.rs`: one conference, the way in. `leg.rs`: one leg of it, `reception.rs`: how it is received.
 //!   `mixer.rs`: who hears whom, `speaking.rs`: who is told to speak.
 //! - `quality.rs`: what a call must have sounded like.
-//! - `rtcp.rs`: reports and feedback.
+//! - `rtcp.rs`: reports and feedback; `reports.rs`: those of a voice.
 //! - `rtp.rs`: packets, read and written.
 //! - `session.rs`: what was negotiated for a leg, what is commanded and what is reported.
 //! - `transport.rs`: how a stream gets to its peer and back: `latch.rs` or `ice.rs` (with `stun.rs`) finds his
@@ -27,6 +27,7 @@ mod leg;
 mod mixer;
 pub mod quality;
 pub mod reception;
+mod reports;
 pub mod room;
 pub mod rtcp;
 pub mod rtp;

@@ -34,6 +34,8 @@ pub trait Recorder: Send {
 /// A conference's media.
 pub struct Room {
     entropy: Entropy,
+    /// Its canonical name in reports, which tells nobody anything (RFC 7022).
+    name: String,
     /// Each keeps its place as long as it lasts.
     legs: Vec<Option<Leg>>,
     /// Where a leg is, by its name.
@@ -56,6 +58,7 @@ impl Room {
     pub fn new(mut entropy: Entropy) -> Room {
         Room {
             mixer: Mixer::new(&mut entropy),
+            name: entropy.hex::<12>(),
             entropy,
             legs: Vec::new(),
             index: Vec::new(),
@@ -129,7 +132,7 @@ impl Room {
                 if let Some(frame) = frame {
                     voice.send(&frame, &mut self.scratch[..], sink);
                 }
-                if let Some(key) = voice.tick(now, sink) {
+                if let Some(key) = voice.tick(now, &self.name, &mut self.scratch[..], sink) {
                     sink.tell(digit(leg.id, key));
                 }
             }

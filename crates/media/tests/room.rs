@@ -12,6 +12,10 @@ mod hostile;
 mod keys;
 #[path = "room/network.rs"]
 mod network;
+#[path = "room/recording.rs"]
+mod recording;
+#[path = "room/reports.rs"]
+mod reports;
 #[path = "room/sender.rs"]
 mod sender;
 

@@ -24,8 +24,8 @@ static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 struct Sent(u64);
 
 impl Sink for Sent {
-    fn send(&mut self, _port: Port, _to: SocketAddr, _datagram: &[u8]) {
-        self.0 += 1;
+    fn send(&mut self, port: Port, _to: SocketAddr, _datagram: &[u8]) {
+        self.0 += u64::from(port.flow == Flow::Rtp);
     }
 
     fn connect(&mut self, _port: Port, _from: SocketAddr) {}

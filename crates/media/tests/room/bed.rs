@@ -44,6 +44,8 @@ pub struct Phone {
     /// What it heard, and the packets that brought it.
     pub heard: Vec<i16>,
     pub packets: Vec<Vec<u8>>,
+    /// What it was told of them.
+    pub reports: Vec<(Time, Vec<u8>)>,
 }
 
 /// What it sends is its own.
@@ -160,6 +162,7 @@ impl Bed {
             opus: opus::Decoder::new().unwrap(),
             heard: Vec::new(),
             packets: Vec::new(),
+            reports: Vec::new(),
         };
         self.phones.insert(leg, phone);
         self.room.command(self.now, Command::Set { leg, spec: Box::new(spec), gate }, &mut self.wire);
@@ -190,8 +193,10 @@ impl Bed {
         self.now = self.now + Duration::from_millis(20);
         self.room.tick(self.now, &mut self.wire);
         for (port, _, packet) in std::mem::take(&mut self.wire.sent) {
-            if let Some(phone) = self.phones.get_mut(&port.leg).filter(|_| port.flow == Flow::Rtp) {
-                phone.hear(&packet);
+            let Some(phone) = self.phones.get_mut(&port.leg) else { continue };
+            match port.flow {
+                Flow::Rtp => phone.hear(&packet),
+                Flow::Rtcp => phone.reports.push((self.now, packet)),
             }
         }
     }

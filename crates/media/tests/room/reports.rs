@@ -1,0 +1,126 @@
+//! What both ends tell each other of a voice, and what is made of it.
+
+use std::time::Duration;
+
+use confab_media::{
+    Command, Event, Flow, LegId, Port,
+    rtcp::{self, Packet, Report, SenderInfo, Writer},
+    session::{Codec, Kind, Quality},
+};
+
+use crate::bed::Bed;
+
+/// Hands in a compound as from this telephone.
+fn deliver(bed: &mut Bed, leg: LegId, write: impl FnOnce(&mut Writer<'_>)) {
+    let mut buffer = [0; 200];
+    let mut writer = Writer::new(&mut buffer);
+    write(&mut writer);
+    let len = writer.finish().unwrap();
+    let mut from = bed.phones[&leg].address;
+    from.set_port(from.port() + 1);
+    let port = Port { leg, kind: Kind::Audio, flow: Flow::Rtcp };
+    bed.room.receive(bed.now, port, from, &mut buffer[..len], &mut bed.wire);
+}
+
+fn close(bed: &mut Bed, leg: LegId) -> Quality {
+    bed.events();
+    bed.command(Command::Close { leg });
+    match bed.events()[..] {
+        [Event::Closed { quality, .. }] => quality,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn reports_come_every_five_seconds_and_say_what_was_lost() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    bed.join(2, 2, Codec::Pcmu);
+    for _ in 0..100 {
+        bed.run(14);
+        bed.phone(one).speak();
+        bed.tick();
+    }
+    let reports = &bed.phones[&one].reports;
+    assert!((4..=9).contains(&reports.len()), "{} in 30 s", reports.len());
+    for pair in reports.windows(2) {
+        let apart = pair[1].0.since(pair[0].0);
+        assert!((2_500..=7_520).contains(&apart.as_millis()), "{apart:?}");
+    }
+    let (at, last) = reports.last().unwrap();
+    let packets: Vec<_> = rtcp::packets(last).collect();
+    let [Packet::SenderReport { ssrc: 0x5001, info, reports }, Packet::Description { ssrc: 0x5001, cname }] =
+        packets[..]
+    else {
+        panic!("{packets:?}")
+    };
+    assert_eq!((info.ntp, cname.len()), (rtcp::ntp(*at), 24));
+    assert_eq!(info.octets, 160 * info.packets);
+    let report = reports.iter().next().unwrap();
+    assert_eq!(report.ssrc, 101);
+    assert!((15..=19).contains(&report.fraction_lost), "one of fifteen: {report:?}");
+    assert!((report.lost as u64 * 15).abs_diff(u64::from(info.packets)) < 30);
+}
+
+#[test]
+fn the_peers_reports_give_round_trip_and_loss_and_the_score() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    let two = bed.join(2, 2, Codec::Pcmu);
+    bed.run(400);
+    let (at, ours) = bed.phones[&one].reports.last().unwrap().clone();
+    let Some(Packet::SenderReport { info, .. }) = rtcp::packets(&ours).next() else { panic!() };
+    let waited = bed.now.since(at);
+    // He had it after 40 ms, kept it, and his answer takes 40 ms.
+    bed.now = bed.now + Duration::from_millis(80);
+    let report = Report {
+        ssrc: 0x5001,
+        lost: 7,
+        last_report: rtcp::middle(info.ntp),
+        delay: rtcp::delay(waited),
+        ..Report::default()
+    };
+    let sent = SenderInfo { ntp: 0x1234_5678_9abc_def0, ..SenderInfo::default() };
+    deliver(&mut bed, one, |out| {
+        out.sender_report(101, sent, &[report, Report { ssrc: 1, lost: 99, ..report }])
+    });
+    bed.run(400);
+    let (_, ours) = bed.phones[&one].reports.last().unwrap();
+    let Some(Packet::SenderReport { reports, .. }) = rtcp::packets(ours).next() else { panic!() };
+    let answer = reports.iter().next().unwrap();
+    assert_eq!(answer.last_report, 0x5678_9abc);
+    assert!(answer.delay > 0 && answer.delay < 9 << 16, "{answer:?}");
+    let quality = close(&mut bed, one);
+    assert_eq!(quality.sent_lost, Some(7));
+    assert!(quality.round_trip.unwrap().as_millis().abs_diff(80) <= 1, "{quality:?}");
+    assert!((430..=441).contains(&quality.mos), "{quality:?}");
+    let quality = close(&mut bed, two);
+    assert_eq!((quality.sent_lost, quality.round_trip), (None, None));
+}
+
+#[test]
+fn loss_lowers_the_score() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    for _ in 0..100 {
+        bed.run(4);
+        bed.phone(one).speak();
+        bed.tick();
+    }
+    let quality = close(&mut bed, one);
+    assert_eq!((quality.received, quality.lost), (400, 99), "the last one is not missed yet");
+    assert!((200..300).contains(&quality.mos), "{quality:?}");
+}
+
+#[test]
+fn one_that_only_reports_is_not_silent() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    for _ in 0..10 {
+        for _ in 0..250 {
+            bed.tick();
+        }
+        deliver(&mut bed, one, |out| out.receiver_report(101, &[]));
+    }
+    assert_eq!(bed.events(), []);
+}
