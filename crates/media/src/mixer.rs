@@ -132,8 +132,9 @@ impl Mixer {
         }
     }
 
-    /// Chooses who is heard of those that have been listened to, and decodes them.
-    pub fn play(&mut self, legs: &mut [Option<Leg>]) {
+    /// Chooses who is heard of those that have been listened to, and decodes them. `dominant` is who led
+    /// until now.
+    pub fn play(&mut self, legs: &mut [Option<Leg>], dominant: Option<LegId>) {
         self.choose(legs);
         for place in &mut self.places {
             if let Some(slot) = place.holder().map(|holder| holder.slot)
@@ -142,7 +143,7 @@ impl Mixer {
                 place.play(voice, &self.rates);
             }
         }
-        self.name_sources();
+        self.name_sources(dominant);
         self.noise.forget();
         for output in self.outputs.iter_mut().flatten() {
             output.forget();
@@ -236,10 +237,13 @@ impl Mixer {
     }
 
     /// The dominant speaker is the first of the sources, as MS-RTP has it.
-    fn name_sources(&mut self) {
+    fn name_sources(&mut self, dominant: Option<LegId>) {
         let mut order: [usize; PLACES] = std::array::from_fn(|at| at);
-        let level = |at: usize| self.places[at].holder().map_or(0, |holder| holder.level);
-        order.sort_unstable_by_key(|at| std::cmp::Reverse(level(*at)));
+        let rank = |at: usize| {
+            let holder = self.places[at].holder();
+            holder.map_or((false, 0), |holder| (Some(holder.leg) == dominant, holder.level))
+        };
+        order.sort_unstable_by_key(|at| std::cmp::Reverse(rank(*at)));
         for variant in ALL..NOTHING {
             self.sources[variant] = Sources::default();
             let person = self.excluded(variant);

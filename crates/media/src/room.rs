@@ -125,7 +125,7 @@ impl Room {
                 voice.listen();
             }
         }
-        self.mixer.play(&mut self.legs);
+        self.mixer.play(&mut self.legs, self.speaking.dominant());
         for leg in self.legs.iter_mut().flatten() {
             let frame = self.mixer.frame(leg);
             if let Some(voice) = &mut leg.voice {
@@ -172,7 +172,9 @@ impl Room {
         if let Some(slot) = self.find(id) {
             let leg = self.legs[slot].as_mut().expect("the index names legs that are there");
             leg.renegotiate(now, spec, &mut self.entropy);
-            let gate = if leg.voice.is_some() { gate } else { Gate::Waiting };
+            if leg.voice.is_none() {
+                self.hush(id);
+            }
             self.open(slot, gate);
         } else {
             if self.index.len() >= MAX_LEGS {

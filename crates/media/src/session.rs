@@ -66,7 +66,8 @@ pub struct StreamSpec {
     pub receive: Vec<Format>,
     /// The payload type of telephone events the peer sends (RFC 4733), if he does.
     pub receive_events: Option<u8>,
-    /// How much sound a packet of ours holds: 10 to 60 ms, 20 ms unless the peer asks for another.
+    /// How much sound a packet of ours holds: 10 to 60 ms, 20 ms unless the peer asks for another. It is a
+    /// wish: Opus is always sent 20 ms at a time.
     pub packet_time: Duration,
     /// Whether the peer wants to hear or see us (not on hold).
     pub we_send: bool,

@@ -74,6 +74,11 @@ impl Speaking {
         Some(self.told.clone())
     }
 
+    /// Who leads, if anybody speaks.
+    pub fn dominant(&self) -> Option<LegId> {
+        self.dominant
+    }
+
     /// A leg may not speak any more, or is gone.
     pub fn forget(&mut self, leg: LegId) {
         self.recent.retain(|recent| recent.leg != leg);
