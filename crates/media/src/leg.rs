@@ -8,7 +8,8 @@ use crate::{
     Flow, LegId, Port, Sink,
     codec::{Rate, g722, opus},
     events::{Events, Key},
-    jitter::{Jitter, Pull, Taken},
+    jitter::{Jitter, Pull, Taken, packets::Packets},
+    mixer::QUIETEST,
     quality,
     reception::Reception,
     reports::{Reports, Sent},
@@ -62,6 +63,8 @@ pub(crate) struct Voice {
     meter: g722::Meter,
     /// How loud it is if its packets do not tell, in eighths.
     guess: u32,
+    /// It was loud when it was decoded last, whatever it says of itself.
+    no_voice_yet_loud: bool,
     /// The codec it is sent.
     send_codec: Codec,
     outgoing: Outgoing,
@@ -181,6 +184,7 @@ impl Voice {
             codec: Codec::Pcmu,
             meter: g722::Meter::default(),
             guess: LIKELY,
+            no_voice_yet_loud: false,
             send_codec: spec.send.codec,
             outgoing,
             reception: Reception::default(),
@@ -278,7 +282,7 @@ impl Voice {
     fn store(&mut self, now: Time, codec: Codec, packet: &Packet<'_>) {
         if codec != self.codec {
             self.jitter.tune(codec.is_whole().then_some(codec.clock_step()));
-            (self.codec, self.guess) = (codec, LIKELY);
+            (self.codec, self.guess, self.no_voice_yet_loud) = (codec, LIKELY, false);
         }
         let units = if codec.is_whole() {
             opus::duration(packet.payload).unwrap_or(0)
@@ -316,7 +320,9 @@ impl Voice {
             }
             let packet = self.jitter.packets().and_then(|packets| packets.covering(at));
             // One who is decoded anyway is as loud as he was found to be, be it a voice or music.
-            let is_active = packet.is_some_and(|packet| self.placed || opus::is_active(packet.payload));
+            let is_active = packet.is_some_and(|packet| {
+                self.placed || self.no_voice_yet_loud || opus::is_active(packet.payload)
+            });
             return if is_active { self.guess / 8 } else { 0 };
         }
         let (one, other) = self.jitter.line().pieces(at, frame);
@@ -324,9 +330,19 @@ impl Voice {
         self.meter.hear(one).max(if other.is_empty() { 0 } else { self.meter.hear(other) })
     }
 
+    /// Where to decode what is played now, if it should be looked at whether it is as soft as it says.
+    pub fn doubtful(&self) -> Option<(&Packets, u32)> {
+        let Pull::Ready { at, .. } = self.pull else { return None };
+        let packets = self.jitter.packets().filter(|_| self.codec.is_whole() && !self.placed)?;
+        let packet = packets.covering(at)?;
+        let may_sound = packet.payload.len() > 2 && !opus::is_active(packet.payload);
+        may_sound.then_some((packets, at))
+    }
+
     /// It was decoded, and is so loud.
     pub fn is_found(&mut self, level: u32) {
         self.guess = level * 8;
+        self.no_voice_yet_loud = level >= QUIETEST;
     }
 
     /// The codec it is sent.

@@ -16,6 +16,7 @@ use confab_machine::Entropy;
 use self::{
     output::{OUTPUTS, Output},
     place::Place,
+    whole::Whole,
 };
 use crate::{
     LegId,
@@ -41,6 +42,9 @@ const VARIANTS: usize = PLACES + 2;
 const ALL: usize = 0;
 const NOTHING: usize = VARIANTS - 1;
 
+/// In so many ticks everybody has his turn who may be louder than he says.
+const ROUND: usize = 50;
+
 /// Beyond this sums are bent, so that loud talkers together are not cut off.
 const KNEE: i32 = 24_576;
 
@@ -51,6 +55,9 @@ pub(crate) struct Mixer {
     /// The rates somebody needs.
     rates: [bool; Rate::ALL.len()],
     noise: Noise,
+    /// Decodes now and then what says of itself that it is no voice, and the leg it is that has its turn.
+    probe: Whole,
+    turn: usize,
     /// Who is heard in each variant, the dominant one first.
     sources: [Sources; VARIANTS],
     mix: Box<[i16; LONGEST_FRAME]>,
@@ -84,6 +91,8 @@ impl Mixer {
             outputs: [const { None }; OUTPUTS],
             rates: [false; Rate::ALL.len()],
             noise: Noise::new(entropy.number() as u32),
+            probe: Whole::default(),
+            turn: 0,
             sources: [Sources::default(); VARIANTS],
             mix: Box::new([0; LONGEST_FRAME]),
         }
@@ -112,6 +121,7 @@ impl Mixer {
         }
         let whole =
             legs.iter().flatten().filter_map(|leg| leg.voice.as_ref()).any(|voice| voice.may_be_whole());
+        self.probe.prepare(whole);
         for place in &mut self.places {
             place.prepare(&self.rates, whole);
             if place
@@ -135,6 +145,7 @@ impl Mixer {
     /// Chooses who is heard of those that have been listened to, and decodes them. `dominant` is who led
     /// until now.
     pub fn play(&mut self, legs: &mut [Option<Leg>], dominant: Option<LegId>) {
+        self.look_again(legs);
         self.choose(legs);
         for place in &mut self.places {
             if let Some(slot) = place.holder().map(|holder| holder.slot)
@@ -197,6 +208,25 @@ impl Mixer {
         let mix = &mut self.mix[..rate.frame()];
         sum(&self.places, None, rate, mix);
         mix
+    }
+
+    /// Whoever sends what is no voice by its own word is decoded once a second nevertheless: it may be
+    /// music, or a tone.
+    fn look_again(&mut self, legs: &mut [Option<Leg>]) {
+        for _ in 0..legs.len().div_ceil(ROUND) {
+            self.turn = (self.turn + 1) % legs.len().max(ROUND);
+            let Some(leg) = legs.get_mut(self.turn).and_then(Option::as_mut) else { continue };
+            if leg.open_voice().is_none() {
+                continue;
+            }
+            let Some(voice) = &mut leg.voice else { continue };
+            if let Some((packets, at)) = voice.doubtful() {
+                let sound = self.mix.as_mut();
+                self.probe.sample(packets, at, sound);
+                let level = place::level(sound);
+                voice.is_found(level);
+            }
+        }
     }
 
     fn choose(&mut self, legs: &mut [Option<Leg>]) {

@@ -13,6 +13,9 @@ use crate::{
 /// What a piece of sound is that comes or is lost together, in timestamp units: 10 ms of G.711 and G.722.
 const PIECE: usize = 80;
 
+/// So many frames a decoder hears before the first that is played.
+const WARMING: u32 = 3;
+
 /// Who was loud before he was heard begins softly, for 5 ms; who goes on on another leg takes 20 ms.
 const FADE_IN: usize = 4;
 const FADE_OVER: usize = 1;
@@ -36,6 +39,8 @@ pub(crate) struct Place {
     holder: Option<Holder>,
     heard: bool,
     codec: Codec,
+    /// The decoder has heard nothing of the holder.
+    cold: bool,
     concealer: Concealer,
     g722: g722::Decoder,
     whole: Whole,
@@ -51,6 +56,7 @@ impl Default for Place {
             holder: None,
             heard: false,
             codec: Codec::Pcmu,
+            cold: true,
             concealer: Concealer::new(false),
             g722: g722::Decoder::new(),
             whole: Whole::default(),
@@ -134,6 +140,9 @@ impl Place {
             Pull::Missing if self.codec.is_whole() => self.whole.fill(&mut self.decoded),
             Pull::Missing => self.concealer.fill(&mut self.decoded[..frame]),
             Pull::Ready { at, skip } => {
+                if std::mem::take(&mut self.cold) {
+                    self.warm(voice, at);
+                }
                 let mut heard = self.decode(voice, at);
                 if skip {
                     let first = self.decoded;
@@ -162,10 +171,29 @@ impl Place {
     }
 
     fn start(&mut self, codec: Codec) {
-        self.codec = codec;
+        (self.codec, self.cold) = (codec, true);
         self.concealer = Concealer::new(codec == Codec::G722);
         self.g722 = g722::Decoder::new();
         self.whole.reset();
+    }
+
+    /// Lets the decoder hear what came just before timestamp `at`, so that who was loud already is heard as
+    /// he is from the first frame on.
+    fn warm(&mut self, voice: &Voice, at: u32) {
+        if self.codec.law().is_some() {
+            return;
+        }
+        let step = self.codec.clock_step();
+        for back in (1..=WARMING).rev() {
+            let at = at.wrapping_sub(back * step);
+            if let Some(packets) = voice.jitter.packets().filter(|_| self.codec.is_whole()) {
+                if packets.covering(at).is_some() {
+                    self.whole.decode(packets, at, &mut self.decoded);
+                }
+            } else if voice.jitter.line().holds(at, step) {
+                self.decode(voice, at);
+            }
+        }
     }
 
     /// Decodes 20 ms from timestamp `at` on and makes up what of it did not come. Whether there is
@@ -211,7 +239,7 @@ fn decode_piece(law: Option<Law>, g722: &mut g722::Decoder, one: &[u8], other: &
 }
 
 /// How loud decoded sound is, in steps of 3/8 dB as the codes of G.711 have them.
-fn level(sound: &[i16]) -> u32 {
+pub(crate) fn level(sound: &[i16]) -> u32 {
     let power: i64 = sound.iter().map(|sample| i64::from(*sample) * i64::from(*sample)).sum();
     let strength = (power as f32 / sound.len().max(1) as f32).sqrt();
     (16.0 * (1.0 + strength / 132.0).log2()) as u32

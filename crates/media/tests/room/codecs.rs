@@ -77,6 +77,27 @@ fn the_loudest_of_many_are_found_without_decoding_all() {
 }
 
 #[test]
+fn who_was_loud_before_he_is_heard_is_heard_as_he_is_at_once() {
+    for codec in [Codec::G722, Codec::Opus] {
+        let mut bed = Bed::default();
+        let legs: Vec<_> = (1..=4).map(|n| bed.join(n, n, codec)).collect();
+        let listener = bed.join(5, 5, Codec::Pcmu);
+        bed.phone(listener).talks = false;
+        bed.phone(legs[3]).talks = false;
+        bed.run(20);
+        bed.phone(legs[3]).talks = true;
+        bed.run(40);
+        bed.phone(legs[0]).talks = false;
+        bed.run(100);
+        let phone = &bed.phones[&listener];
+        let strength: Vec<f32> =
+            phone.heard.chunks_exact(320).map(|frames| crate::bed::gain(frames, 8000.0, 500.0)).collect();
+        let begin = strength.iter().position(|gain| *gain > 0.2).unwrap();
+        assert!(strength[begin + 1] > 0.8, "{codec:?}: {:?}", &strength[begin..begin + 5]);
+    }
+}
+
+#[test]
 fn nobody_hears_himself_when_he_begins_and_ends_to_speak() {
     for codec in CODECS {
         let mut bed = Bed::default();
