@@ -22,7 +22,7 @@ pub use capabilities::Capabilities;
 pub use command::Command;
 pub use conference::{ConferenceKeys, connection_value};
 pub use result::{CommandResult, ResultBody};
-pub use user::{AddUser, UserKeys};
+pub use user::{AddUser, MediaKeys, UserKeys};
 
 /// The namespace of C3P.
 pub const NAMESPACE: &str = "urn:ietf:params:xml:ns:cccp";

@@ -4,9 +4,11 @@
 //! The same document is a notification (with a version) and, inside C3P, a command's argument
 //! (without). Children stand in the schemas' order: RFC 4575's first, the extensions after them.
 
+mod call;
 mod description;
 mod endpoint;
 mod print;
+mod rules;
 mod user;
 mod view;
 
@@ -14,12 +16,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::xml::{Element, Malformed, Writer, quoted};
+pub use call::{CallQuality, CallRecord, NAMESPACE as AV};
 pub use description::{AdmissionPolicy, ConfUri, Description, Organizer};
 pub use endpoint::{
     DisconnectionMethod, Endpoint, EndpointStatus, JoiningInfo, JoiningMethod, Media, MediaFilter,
     MediaStatus,
 };
 pub use print::Print;
+pub use rules::{MediaRules, RuleRole};
 pub use user::{Role, User};
 pub(crate) use user::{read_roles, write_roles};
 pub use view::{ConferenceView, EntityMedia, EntityView};
@@ -74,6 +78,8 @@ pub struct ConferenceInfo {
     pub users: Option<Users>,
     /// Its conferencing servers.
     pub view: Option<ConferenceView>,
+    /// Between servers only: what became of legs that are over.
+    pub calls: Vec<CallRecord>,
 }
 
 /// RFC 4575's `conference-state`.
@@ -152,6 +158,9 @@ impl ConferenceInfo {
             conference_state: conference_state.transpose()?,
             users: users.transpose()?,
             view: part(element, "conference-view").map(ConferenceView::read).transpose()?,
+            calls: element.child(AV, "calls").map_or(Ok(Vec::new()), |calls| {
+                calls.elements().filter(|call| call.is(AV, "call")).map(CallRecord::read).collect()
+            })?,
         })
     }
 
@@ -199,6 +208,12 @@ impl ConferenceInfo {
     fn write_after_users(&self, writer: &mut Writer, form: Form) {
         if let Some(view) = self.view.as_ref().filter(|_| form.microsoft) {
             view.write(writer, form);
+        }
+        if form.microsoft && !self.calls.is_empty() {
+            call::write_separator(writer);
+            writer.start(AV, "calls");
+            self.calls.iter().for_each(|call| call.write(writer));
+            writer.end();
         }
         writer.end();
     }

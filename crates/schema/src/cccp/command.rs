@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     NAMESPACE,
     conference::{ConferenceKeys, read_connection_info, write_connection_info},
-    user::{AddUser, UserKeys, lacks, read_mcu_uri, write_mcu_uri},
+    user::{AddUser, MediaKeys, UserKeys, lacks, read_mcu_uri, write_mcu_uri},
 };
 use crate::{
     conference_info::{
-        ConferenceInfo, EXTENSIONS, Role, View, boolean, flag, is_near, part, part_text, parts, read_roles,
-        write_roles,
+        ConferenceInfo, EXTENSIONS, Form, Media, Role, View, boolean, flag, is_near, part, part_text, parts,
+        read_roles, write_roles,
     },
     uri::UserUri,
     xml::{Element, Malformed, Writer},
@@ -75,6 +75,15 @@ pub enum Command {
         /// Whether nobody new is to get in.
         locked: bool,
     },
+    /// Change what flows at one endpoint: mute it, or have it heard again (MS-CONFAV §3.2.5.4).
+    ModifyEndpointMedia {
+        /// Which server.
+        mcu_uri: Option<String>,
+        /// Which medium of whom.
+        keys: MediaKeys,
+        /// How it is to be.
+        media: Media,
+    },
     /// A command that is not known here.
     Unknown {
         /// Its name.
@@ -99,6 +108,7 @@ impl Command {
             Command::DeleteUser { .. } => "deleteUser",
             Command::ModifyUserRoles { .. } => "modifyUserRoles",
             Command::ModifyConferenceLock { .. } => "modifyConferenceLock",
+            Command::ModifyEndpointMedia { .. } => "modifyEndpointMedia",
             Command::Unknown { name, .. } => name,
         }
     }
@@ -118,6 +128,10 @@ impl Command {
                 [name, &person(&keys.user), role].join(" ").trim_end().to_owned()
             }
             Command::ModifyConferenceLock { locked, .. } => [name, flag(*locked)].join(" "),
+            Command::ModifyEndpointMedia { keys, media, .. } => {
+                let filter = media.ingress_filter.map_or("", |filter| filter.as_str());
+                [name, &person(&keys.user), filter].join(" ").trim_end().to_owned()
+            }
             _ => name.to_owned(),
         }
     }
@@ -151,6 +165,11 @@ impl Command {
                 keys: ConferenceKeys::read(element),
                 locked: boolean(part(element, "locked").ok_or_else(|| lacks(element, "locked"))?)?,
             },
+            "modifyEndpointMedia" => {
+                let media = Media::read(part(element, "media").ok_or_else(|| lacks(element, "media"))?);
+                let keys = MediaKeys::read(element, &media)?;
+                Command::ModifyEndpointMedia { mcu_uri: read_mcu_uri(element), keys, media }
+            }
             _ => Command::Unknown { name: element.name.clone(), element: element.clone() },
         })
     }
@@ -190,6 +209,11 @@ impl Command {
             Command::ModifyConferenceLock { keys, locked } => {
                 keys.write(writer);
                 writer.leaf(NAMESPACE, "locked", flag(*locked));
+            }
+            Command::ModifyEndpointMedia { mcu_uri, keys, media } => {
+                write_mcu_uri(writer, mcu_uri.as_deref());
+                keys.write(writer);
+                media.write(writer, Form::COMMAND);
             }
             Command::GetConferencingCapabilities
             | Command::GetAvailableMcuTypes

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EXTENSIONS, NAMESPACE, conference::ConferenceKeys};
 use crate::{
-    conference_info::{Form, User, part, required},
+    conference_info::{Form, Media, User, part, required},
     xml::{Element, Malformed, Writer, quoted},
 };
 
@@ -15,6 +15,19 @@ pub struct UserKeys {
     pub entity: String,
     /// The person's.
     pub user: String,
+}
+
+/// Which medium of which endpoint (MS-CONFAV §3.2.5.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaKeys {
+    /// The conference's URI.
+    pub entity: String,
+    /// The person's.
+    pub user: String,
+    /// The endpoint's entity.
+    pub endpoint: String,
+    /// The medium's key within it.
+    pub media: String,
 }
 
 /// `addUser`: brings a person into the conference, or onto one of its servers.
@@ -39,6 +52,29 @@ impl UserKeys {
         writer.start(NAMESPACE, "userKeys");
         writer.attribute("confEntity", &self.entity);
         writer.attribute("userEntity", &self.user);
+        writer.end();
+    }
+}
+
+impl MediaKeys {
+    /// The `mediaKeys` in `command`; or, as its predecessor had it, `endpointKeys` and the `id` of the medium.
+    pub(super) fn read(command: &Element, media: &Media) -> Result<MediaKeys, Malformed> {
+        let keys = part(command, "mediaKeys").or_else(|| part(command, "endpointKeys"));
+        let keys = keys.ok_or_else(|| lacks(command, "mediaKeys"))?;
+        Ok(MediaKeys {
+            entity: required(keys, "confEntity")?,
+            user: required(keys, "userEntity")?,
+            endpoint: required(keys, "endpointEntity")?,
+            media: keys.attr("mediaId").unwrap_or(&media.id).to_owned(),
+        })
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.start(NAMESPACE, "mediaKeys");
+        writer.attribute("confEntity", &self.entity);
+        writer.attribute("userEntity", &self.user);
+        writer.attribute("endpointEntity", &self.endpoint);
+        writer.attribute("mediaId", &self.media);
         writer.end();
     }
 }

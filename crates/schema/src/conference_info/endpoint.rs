@@ -3,7 +3,9 @@
 use confab_machine::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{EXTENSIONS, Form, NAMESPACE, State, part, part_text, parts, required, state};
+use super::{
+    AV, EXTENSIONS, Form, NAMESPACE, State, call::write_separator, part, part_text, parts, required, state,
+};
 use crate::{
     date, mcu_control,
     xml::{Element, Malformed, Writer},
@@ -112,6 +114,8 @@ pub struct Endpoint {
     pub auth_method: Option<String>,
     /// From where he came: `internal` or `external`.
     pub access_method: Option<String>,
+    /// Whether he is among those who are heard now; our own extension.
+    pub speaking: bool,
     /// Between servers only: what another conferencing server of this medium needs to go on with
     /// this endpoint in place of the one that wrote it. It means nothing to anybody else.
     pub handover: Option<String>,
@@ -171,6 +175,7 @@ impl Endpoint {
             media: parts(element, "media").map(Media::read).collect(),
             auth_method: part_text(element, "authMethod"),
             access_method: part_text(element, "accessMethod"),
+            speaking: element.child(AV, "speaking").is_some(),
             handover: element.child(mcu_control::NAMESPACE, "handover").map(|text| text.text().into_owned()),
         })
     }
@@ -206,6 +211,11 @@ impl Endpoint {
             writer.optional(EXTENSIONS, "authMethod", self.auth_method.as_deref());
             writer.optional(EXTENSIONS, "accessMethod", self.access_method.as_deref());
             writer.optional(mcu_control::NAMESPACE, "handover", self.handover.as_deref());
+            if self.speaking {
+                write_separator(writer);
+                writer.start(AV, "speaking");
+                writer.end();
+            }
         }
         writer.end();
     }
@@ -235,7 +245,7 @@ impl Media {
         Media { id: id.into(), kind: kind.into(), status: Some(MediaStatus::SendRecv), ..Media::default() }
     }
 
-    fn read(element: &Element) -> Media {
+    pub(crate) fn read(element: &Element) -> Media {
         let filter = |name| part(element, name).and_then(|filter| MediaFilter::parse(&filter.text()));
         Media {
             id: element.attr("id").unwrap_or_default().to_owned(),
@@ -248,7 +258,7 @@ impl Media {
         }
     }
 
-    fn write(&self, writer: &mut Writer, form: Form) {
+    pub(crate) fn write(&self, writer: &mut Writer, form: Form) {
         writer.start(NAMESPACE, "media");
         writer.attribute("id", &self.id);
         writer.optional(NAMESPACE, "type", Some(self.kind.as_str()).filter(|kind| !kind.is_empty()));

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EXTENSIONS, Form, MediaStatus, NAMESPACE, State, boolean, flag, part, part_text, parts, required, state,
-    whole,
+    EXTENSIONS, Form, MediaRules, MediaStatus, NAMESPACE, State, boolean, flag, part, part_text, parts,
+    required, state, whole,
 };
 use crate::{
     uri::McuType,
@@ -33,6 +33,8 @@ pub struct EntityView {
     pub locked: Option<bool>,
     /// What it serves.
     pub media: Vec<EntityMedia>,
+    /// Who is heard in it, if it has such rules.
+    pub rules: Option<MediaRules>,
 }
 
 /// A medium of a conferencing server.
@@ -81,6 +83,7 @@ impl EntityView {
             let entries =
                 part(state, "media").map(|media| parts(media, "entry").map(EntityMedia::read).collect());
             view.media = entries.unwrap_or_default();
+            view.rules = part(state, "mediaFiltersRules").map(MediaRules::read).transpose()?;
         }
         Ok(view)
     }
@@ -92,13 +95,16 @@ impl EntityView {
         if let Some(capabilities) = &self.capabilities {
             writer.element(capabilities);
         }
-        if self.locked.is_some() || !self.media.is_empty() {
+        if self.locked.is_some() || !self.media.is_empty() || self.rules.is_some() {
             writer.start(EXTENSIONS, "entity-state");
             writer.optional(EXTENSIONS, "locked", self.locked.map(flag));
             if !self.media.is_empty() {
                 writer.start(EXTENSIONS, "media");
                 self.media.iter().for_each(|media| media.write(writer));
                 writer.end();
+            }
+            if let Some(rules) = &self.rules {
+                rules.write(writer);
             }
             writer.end();
         }
