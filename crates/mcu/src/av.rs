@@ -4,17 +4,27 @@
 //! packet passes here.
 //!
 //! - `av/negotiation.rs`: offer and answer for one stream;
-//! - `av/calls.rs`: the descriptions of a whole call, when its ports are open.
+//! - `av/calls.rs`: the descriptions of a whole call, when its ports are open;
+//! - `av/gates.rs`: who is heard;
+//! - `av/records.rs`: what became of each leg.
 
 mod calls;
+mod gates;
 mod negotiation;
+mod records;
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use confab_machine::{Component, Entropy, Time};
-use confab_media::session::{self, Command, Gate, IceDialect, PersonId};
+use confab_media::session::{self, Gate, IceDialect, PersonId};
 use confab_schema::{
-    conference_info::{Endpoint, EntityMedia, EntityView, MediaStatus},
+    cccp::{self, ResultBody},
+    conference_info::{
+        CallRecord, ConferenceInfo, Endpoint, EntityMedia, EntityView, MediaRules, MediaStatus, Role,
+    },
     uri::{McuType, UserUri},
 };
 use confab_sip::{
@@ -25,15 +35,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Action, Conference, ConferenceSpec, Mcu, Refusal,
-    conference::{Asked, Leg, LegId, Medium, Room, not_allowed},
+    conference::{Asked, Farewell, Leg, LegId, Medium, Room, not_allowed},
+    control::{Fault, MediaVerb},
     event::MediaEvent,
 };
 use calls::{Call, Opening};
+use gates::Gating;
 
 /// What somebody is told to whose media no way was found.
-const UNREACHABLE: &str = "No way to your media was found.";
+const UNREACHABLE: Farewell = Farewell::failed("No way to your media was found.");
 /// What somebody is told whose client does not answer.
-const SILENT: &str = "You were disconnected because nothing came from you.";
+const SILENT: Farewell = Farewell::failed("You were disconnected because nothing came from you.");
 
 /// What the data plane of this server can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,18 +101,53 @@ struct Voices {
     people: BTreeMap<UserUri, Person>,
     last_person: u64,
     calls: BTreeMap<LegId, Call>,
+    /// Who is heard now.
+    speaking: BTreeSet<LegId>,
+    rules: MediaRules,
+    /// What the data plane has not confirmed, by the number of its last command.
+    gatings: BTreeMap<u64, Gating>,
+    last_gate: u64,
+    /// The legs of which the data plane has yet to say how they were.
+    closing: BTreeMap<LegId, CallRecord>,
+    /// What the Focus has not been told.
+    records: Vec<CallRecord>,
+    /// The command that ended the conference, while it waits for `closing`.
+    ending: Option<(u64, cccp::Request)>,
+}
+
+/// What there is to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Waking {
+    /// This has not been confirmed in time.
+    Gating(u64),
+    /// How this leg was has not been said in time.
+    Closing(LegId),
 }
 
 /// What is so of a person by whatever leg he comes.
 #[derive(Debug)]
 struct Person {
     id: PersonId,
+    /// What is wanted.
     gate: Gate,
+    /// What the data plane has confirmed.
+    shown: Gate,
 }
 
-/// What is kept of a session beyond its dialog: nothing that a successor could use, for ports are its own.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct VoiceSession {}
+/// What is kept of a session beyond its dialog, for a successor: ports are its own, but who is mute stays so.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct VoiceSession {
+    gate: Cow<'static, str>,
+}
+
+/// A gate as a successor reads it.
+fn gate_word(gate: Gate) -> Cow<'static, str> {
+    Cow::Borrowed(match gate {
+        Gate::Open => "open",
+        Gate::Muted => "muted",
+        Gate::Waiting => "waiting",
+    })
+}
 
 /// What the answer to a request is for.
 #[derive(Debug)]
@@ -113,16 +160,37 @@ enum Asking {
 
 impl Voices {
     fn new(options: AvOptions) -> Voices {
-        Voices { options, people: BTreeMap::new(), last_person: 0, calls: BTreeMap::new() }
+        Voices {
+            options,
+            people: BTreeMap::new(),
+            last_person: 0,
+            calls: BTreeMap::new(),
+            speaking: BTreeSet::new(),
+            rules: MediaRules::default(),
+            gatings: BTreeMap::new(),
+            last_gate: 0,
+            closing: BTreeMap::new(),
+            records: Vec::new(),
+            ending: None,
+        }
     }
 
-    /// A person, known from now on.
-    fn person(&mut self, user: &UserUri) -> &mut Person {
-        let Voices { people, last_person, .. } = self;
+    /// A person, known from now on; what the rules say of his role holds for whoever is new.
+    fn person(&mut self, user: &UserUri, role: Option<Role>) -> &mut Person {
+        let Voices { people, last_person, rules, .. } = self;
         people.entry(user.clone()).or_insert_with(|| {
             *last_person += 1;
-            Person { id: PersonId(*last_person), gate: Gate::Open }
+            let gate = gates::first_gate(rules, role);
+            Person { id: PersonId(*last_person), gate, shown: gate }
         })
+    }
+
+    /// Somebody is out. Who was muted himself is remembered: he comes back mute.
+    fn forget(&mut self, user: &UserUri, role: Option<Role>, limit: usize) {
+        let usual = gates::first_gate(&self.rules, role);
+        if self.people.len() > limit || self.people.get(user).is_some_and(|person| person.gate == usual) {
+            self.people.remove(user);
+        }
     }
 }
 
@@ -134,7 +202,7 @@ impl Medium for Voices {
 
     type Session = VoiceSession;
     type Pending = Asking;
-    type Timer = ();
+    type Timer = Waking;
 
     fn accept() -> String {
         CONTENT_TYPE.to_owned()
@@ -176,19 +244,23 @@ impl Medium for Voices {
 
     fn call_answered(
         room: &mut Room<Self>,
-        _: Time,
+        now: Time,
         leg: LegId,
         response: &Response,
         out: &mut Vec<Action>,
     ) -> Option<VoiceSession> {
-        room.take_answer(leg, &response.headers, &response.body, out).then_some(VoiceSession {})
+        let good = room.take_answer(now, leg, &response.headers, &response.body, out);
+        good.then(|| room.voice_session(leg))
     }
 
     fn call_over(room: &mut Room<Self>, _: Time, leg: LegId, out: &mut Vec<Action>) {
-        room.close(leg, out);
+        if room.medium.calls.remove(&leg).is_some() {
+            out.push(Action::Media(session::Command::Close { leg: session::LegId(leg.0) }));
+        }
     }
 
     fn resumed(room: &mut Room<Self>, now: Time, leg: LegId, out: &mut Vec<Action>) {
+        room.resume_gate(leg);
         room.open(now, leg, Opening::Resumed, out);
     }
 
@@ -220,7 +292,22 @@ impl Medium for Voices {
         }
     }
 
-    fn due(_: &mut Room<Self>, _: Time, (): (), _: &mut Vec<Action>) {}
+    fn due(room: &mut Room<Self>, _: Time, waking: Waking, out: &mut Vec<Action>) {
+        match waking {
+            Waking::Gating(number) => room.not_gated(number, out),
+            Waking::Closing(leg) => room.closed(leg, None, out),
+        }
+    }
+
+    fn command(
+        room: &mut Room<Self>,
+        now: Time,
+        control: (u64, &cccp::Request),
+        verb: MediaVerb<'_>,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<ResultBody>, Fault> {
+        room.gate(now, control, verb, out)
+    }
 
     fn media(room: &mut Room<Self>, now: Time, event: MediaEvent, out: &mut Vec<Action>) {
         match event {
@@ -230,21 +317,48 @@ impl Medium for Voices {
                 room.remove_leg(now, LegId(leg.0), Some(UNREACHABLE), out);
             }
             MediaEvent::Plane(session::Event::Silent { leg }) => room.ask_for_a_sign(LegId(leg.0), out),
-            MediaEvent::Plane(_) => {}
+            MediaEvent::Plane(session::Event::Gated { id }) => room.gated(id, out),
+            MediaEvent::Plane(session::Event::Speaking { legs }) => room.speaking(&legs),
+            MediaEvent::Plane(session::Event::Closed { leg, quality }) => {
+                room.closed(LegId(leg.0), Some(quality), out);
+            }
+            MediaEvent::Plane(session::Event::Digit { .. } | session::Event::Connected { .. }) => {}
         }
     }
 
-    fn left(room: &mut Room<Self>, _: Time, id: LegId, _: &Leg<VoiceSession>, out: &mut Vec<Action>) {
-        room.close(id, out);
+    fn left(
+        room: &mut Room<Self>,
+        now: Time,
+        id: LegId,
+        leg: &Leg<VoiceSession>,
+        farewell: Option<Farewell>,
+        out: &mut Vec<Action>,
+    ) {
+        room.close(now, id, leg, farewell, out);
+        if room.roster.person(&leg.user).is_none() {
+            let limit = room.limits.participants;
+            // His role is gone with him; the rule for attendees is the stricter one.
+            room.medium.forget(&leg.user, Some(Role::Attendee), limit);
+        }
     }
 
-    fn ended(&mut self) {
-        self.calls.clear();
+    fn winds_up(
+        room: &mut Room<Self>,
+        now: Time,
+        control: (u64, &cccp::Request),
+        out: &mut Vec<Action>,
+    ) -> bool {
+        room.wind_up(now, control, out)
+    }
+
+    fn add_news(&mut self, document: &mut ConferenceInfo) {
+        document.calls = std::mem::take(&mut self.records);
     }
 
     fn describe(&self, id: LegId, leg: &Leg<VoiceSession>, endpoint: &mut Endpoint) {
-        let gate = self.people.get(&leg.user).map_or(Gate::Open, |person| person.gate);
+        let gate = self.people.get(&leg.user).map_or(Gate::Open, |person| person.shown);
         endpoint.media = calls::describe(self.calls.get(&id), gate);
+        endpoint.speaking = self.speaking.contains(&id);
     }
 
     fn describe_view(&self, view: &mut EntityView) {
@@ -255,13 +369,43 @@ impl Medium for Voices {
             status: Some(MediaStatus::SendRecv),
         };
         view.media = kinds.iter().map(medium).collect();
+        view.rules = (self.rules != MediaRules::default()).then(|| self.rules.clone());
     }
 }
 
 impl Room<Voices> {
-    fn close(&mut self, leg: LegId, out: &mut Vec<Action>) {
-        if self.medium.calls.remove(&leg).is_some() {
-            out.push(Action::Media(Command::Close { leg: session::LegId(leg.0) }));
+    /// The role of whoever is in.
+    fn role(&self, user: &UserUri) -> Option<Role> {
+        self.roster.person(user).and_then(|person| person.roles.first().copied())
+    }
+
+    /// What a session begins with.
+    fn voice_session(&mut self, leg: LegId) -> VoiceSession {
+        let Some(user) = self.roster.leg(leg).map(|leg| leg.user.clone()) else {
+            return VoiceSession::default();
+        };
+        let role = self.role(&user);
+        VoiceSession { gate: gate_word(self.medium.person(&user, role).gate) }
+    }
+
+    /// Who was mute at our predecessor is mute here.
+    fn resume_gate(&mut self, leg: LegId) {
+        let Some(leg) = self.roster.leg(leg) else { return };
+        let word = leg.session().map(|session| session.own.gate.clone()).unwrap_or_default();
+        let (user, role) = (leg.user.clone(), self.role(&leg.user));
+        let gates = [Gate::Open, Gate::Muted, Gate::Waiting];
+        if let Some(gate) = gates.into_iter().find(|gate| gate_word(*gate) == word) {
+            let person = self.medium.person(&user, role);
+            (person.gate, person.shown) = (gate, gate);
+        }
+    }
+
+    /// Others are heard than before.
+    fn speaking(&mut self, legs: &[session::LegId]) {
+        let now: BTreeSet<LegId> = legs.iter().map(|leg| LegId(leg.0)).collect();
+        let before = std::mem::replace(&mut self.medium.speaking, now);
+        for id in before.symmetric_difference(&self.medium.speaking) {
+            self.changes.people.extend(self.roster.leg(*id).map(|leg| leg.user.clone()));
         }
     }
 }

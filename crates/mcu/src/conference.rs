@@ -19,13 +19,19 @@ use std::{
 use bytes::Bytes;
 use confab_machine::{Component, Entropy, FlowNote, Machine, Time};
 use confab_schema::{
-    conference_info::{ConferenceInfo, Endpoint, EntityView},
+    cccp::{self, ResultBody},
+    conference_info::{ConferenceInfo, DisconnectionMethod, Endpoint, EntityView},
     uri::{ConferenceUri, McuType, UserUri},
 };
 use confab_sip::{Flow, Method, Request, Response, Scheme, ServerKey, Text, Uri, sdp::body::Described};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Action, ConferenceSpec, Event, McuLimits, Refusal, event::MediaEvent, trace::PARTICIPANT};
+use crate::{
+    Action, ConferenceSpec, Event, McuLimits, Refusal,
+    control::{Fault, MediaVerb},
+    event::MediaEvent,
+    trace::PARTICIPANT,
+};
 pub(crate) use dialogs::not_allowed;
 pub(crate) use roster::{Leg, LegId, LegState, Roster, Session};
 
@@ -124,18 +130,46 @@ pub(crate) trait Medium: Debug + Send + Sized {
     /// It is time.
     fn due(room: &mut Room<Self>, now: Time, timer: Self::Timer, out: &mut Vec<Action>);
 
+    /// A command of the Focus that only some media know; `None` if it is answered later.
+    fn command(
+        room: &mut Room<Self>,
+        now: Time,
+        control: (u64, &cccp::Request),
+        verb: MediaVerb<'_>,
+        out: &mut Vec<Action>,
+    ) -> Result<Option<ResultBody>, Fault> {
+        let _ = (room, now, control, verb, out);
+        Err(Fault::NotSupported)
+    }
+
     /// The data plane says something.
     fn media(room: &mut Room<Self>, now: Time, event: MediaEvent, out: &mut Vec<Action>) {
         let _ = (room, now, event, out);
     }
 
     /// A leg was taken out of the roster.
-    fn left(room: &mut Room<Self>, now: Time, id: LegId, leg: &Leg<Self::Session>, out: &mut Vec<Action>) {
-        let _ = (room, now, id, leg, out);
+    fn left(
+        room: &mut Room<Self>,
+        now: Time,
+        id: LegId,
+        leg: &Leg<Self::Session>,
+        farewell: Option<Farewell>,
+        out: &mut Vec<Action>,
+    ) {
+        let _ = (room, now, id, leg, farewell, out);
     }
 
-    /// The conference is over: nothing of it is to be woken for.
-    fn ended(&mut self) {}
+    /// The conference is over and everybody out. `false` if nothing is left to be done; else the
+    /// medium ends it by [`Room::finish`].
+    fn winds_up(
+        room: &mut Room<Self>,
+        now: Time,
+        control: (u64, &cccp::Request),
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let _ = (room, now, control, out);
+        false
+    }
 
     /// What the roster shows of a leg beyond what it shows of every one.
     fn describe(&self, id: LegId, leg: &Leg<Self::Session>, endpoint: &mut Endpoint);
@@ -146,6 +180,22 @@ pub(crate) trait Medium: Debug + Send + Sized {
     /// What a notification says beyond people and view; called once for each.
     fn add_news(&mut self, document: &mut ConferenceInfo) {
         let _ = document;
+    }
+}
+
+/// Why somebody's session is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    /// What the roster calls it.
+    pub(crate) method: DisconnectionMethod,
+    /// What the person is told.
+    pub(crate) sentence: &'static str,
+}
+
+impl Farewell {
+    /// The session failed.
+    pub(crate) const fn failed(sentence: &'static str) -> Farewell {
+        Farewell { method: DisconnectionMethod::Failed, sentence }
     }
 }
 
@@ -318,9 +368,15 @@ impl<M: Medium> Room<M> {
     }
 
     /// Takes a leg out. With a `farewell`, which is shown to the person, its dialog is ended.
-    pub(crate) fn remove_leg(&mut self, now: Time, id: LegId, farewell: Option<&str>, out: &mut Vec<Action>) {
-        if let Some(reason) = farewell {
-            self.bye(id, reason, out);
+    pub(crate) fn remove_leg(
+        &mut self,
+        now: Time,
+        id: LegId,
+        farewell: Option<Farewell>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(farewell) = farewell {
+            self.bye(id, farewell.sentence, out);
         }
         let Some(leg) = self.roster.remove_leg(id) else { return };
         match &leg.state {
@@ -328,7 +384,8 @@ impl<M: Medium> Room<M> {
                 self.timers.remove(&(*until, Timer::Leg(id)));
             }
             LegState::Arriving(arrival) => {
-                let response = self.refuse(&arrival.request, 480, farewell.unwrap_or(CALL_OVER));
+                let reason = farewell.map_or(CALL_OVER, |farewell| farewell.sentence);
+                let response = self.refuse(&arrival.request, 480, reason);
                 out.push(Action::Respond { key: arrival.key.clone(), response });
             }
             LegState::Called(call) => self.give_up_call(id, call, out),
@@ -342,7 +399,7 @@ impl<M: Medium> Room<M> {
             }
         }
         self.changes.people.insert(leg.user.clone());
-        M::left(self, now, id, &leg, out);
+        M::left(self, now, id, &leg, farewell, out);
     }
 
     fn bye(&mut self, id: LegId, reason: &str, out: &mut Vec<Action>) {

@@ -2,8 +2,8 @@
 //! MCUs.
 
 use confab_schema::{
-    cccp::{AddUser, Command, ConferenceKeys, Request, Response},
-    conference_info::{Endpoint, JoiningMethod, Role},
+    cccp::{AddUser, Command, ConferenceKeys, MediaKeys, Request, Response},
+    conference_info::{Endpoint, JoiningMethod, Media, MediaRules, Role},
     uri::{ConferenceUri, UserUri},
 };
 
@@ -38,6 +38,24 @@ pub(crate) enum Verb<'a> {
     Describe,
     /// End the conference.
     End,
+    /// What only some media know.
+    Media(MediaVerb<'a>),
+}
+
+/// What the Focus wants of some media.
+#[derive(Debug, PartialEq)]
+pub(crate) enum MediaVerb<'a> {
+    /// Have somebody heard, or not.
+    Filter {
+        /// Who.
+        user: UserUri,
+        /// Which of his endpoints, and which medium of it.
+        keys: &'a MediaKeys,
+        /// How it is to be.
+        media: &'a Media,
+    },
+    /// Who is heard when he comes in, and who is now.
+    Rules(&'a MediaRules),
 }
 
 /// Why a command is not carried out.
@@ -49,6 +67,8 @@ pub(crate) enum Fault {
     NoSuchConference,
     /// It is about somebody who is not in.
     NoSuchUser,
+    /// It is about an endpoint that is not there.
+    NoSuchEndpoint,
     /// Anything else: unreadable, or over a limit.
     Other,
 }
@@ -60,6 +80,7 @@ impl Fault {
             Fault::NotSupported => "notSupported",
             Fault::NoSuchConference => "conferenceDoesntExist",
             Fault::NoSuchUser => "userDoesntExist",
+            Fault::NoSuchEndpoint => "endpointDoesntExist",
             Fault::Other => "otherFailure",
         }
     }
@@ -93,6 +114,16 @@ pub(crate) fn read<'a>(request: &'a Request, conference: &ConferenceUri) -> Resu
         Command::DeleteConference(keys) => {
             check_keys(keys, conference)?;
             Ok(Verb::End)
+        }
+        Command::ModifyEndpointMedia { keys, media, .. } => {
+            check_entity(Some(&keys.entity), conference)?;
+            Ok(Verb::Media(MediaVerb::Filter { user: user(&keys.user)?, keys, media }))
+        }
+        Command::ModifyConference { info, .. } => {
+            check_entity(Some(&info.entity), conference)?;
+            let views = info.view.iter().flat_map(|view| &view.entity_views);
+            let rules = views.filter_map(|view| view.rules.as_ref()).next();
+            rules.map(|rules| Verb::Media(MediaVerb::Rules(rules))).ok_or(Fault::NotSupported)
         }
         _ => Err(Fault::NotSupported),
     }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use confab_machine::{Component, Entropy, Time};
 use confab_schema::{
+    cccp,
     conference_info::{Endpoint, EntityMedia, EntityView, Media, MediaStatus},
     uri::{McuType, UserUri},
 };
@@ -162,8 +163,9 @@ impl Medium for Messages {
         room.report_timeout(now, message_id, out);
     }
 
-    fn ended(&mut self) {
-        self.reports.clear();
+    fn winds_up(room: &mut Room<Self>, _: Time, _: (u64, &cccp::Request), _: &mut Vec<Action>) -> bool {
+        room.medium.reports.clear();
+        false
     }
 
     fn describe(&self, _: LegId, _: &Leg<Accepts>, endpoint: &mut Endpoint) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use confab_machine::{Entropy, FlowNote, Time};
 use confab_media::{
     Flow,
-    session::{self, Command, Gate, Kind, LegSpec, PersonId, StreamSpec},
+    session::{self, Codec, Command, Gate, Kind, LegSpec, PersonId, StreamSpec},
 };
 use confab_schema::conference_info::{Media, MediaFilter, MediaStatus};
 use confab_sip::{
@@ -20,14 +20,18 @@ use confab_sip::{
 };
 
 use super::{
-    Asking, VoiceSession, Voices,
+    Asking, Voices,
     negotiation::{Own, Unfit, word},
 };
 use crate::{
     Action,
-    conference::{Answer, Asked, Leg, LegId, Medium, Pending, Room},
+    conference::{Answer, Asked, Farewell, Leg, LegId, Medium, Pending, Room},
     trace::PARTICIPANT,
 };
+
+/// The keys of the streams of an endpoint, in the roster and in commands.
+pub(super) const AUDIO_ID: &str = "1";
+const VIDEO_ID: &str = "2";
 
 /// What OCS calls an offer that it cannot take for its connectivity checks (signin-presence-media C4).
 const WRONG_CHECKS: u32 = 7008;
@@ -36,7 +40,7 @@ const WRONG_CHECKS: u32 = 7008;
 const RETRY_AFTER: &str = "30";
 
 /// What somebody is told whose client answers our offer with nothing that can be used.
-const NO_ANSWER: &str = "Your answer holds nothing that can be used.";
+const NO_ANSWER: Farewell = Farewell::failed("Your answer holds nothing that can be used.");
 /// What somebody is told for whom there are no ports.
 const NO_PORTS: &str = "This conferencing server has no ports left.";
 
@@ -53,6 +57,8 @@ pub(super) struct Call {
     opening: Option<Opening>,
     /// Our offer awaits its answer.
     offered: bool,
+    /// Since when the data plane knows it.
+    since: Option<Time>,
 }
 
 /// One stream of a leg.
@@ -97,7 +103,23 @@ impl Call {
             version: 0,
             opening: None,
             offered: false,
+            since: None,
         }
+    }
+
+    /// Since when media could flow.
+    pub(super) fn since(&self) -> Option<Time> {
+        self.since
+    }
+
+    /// Whether the data plane knows it.
+    pub(super) fn is_live(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// What the voice is sent in.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.audio.spec.as_ref().map(|spec| spec.send.codec)
     }
 
     /// Whether an offer is under way.
@@ -146,7 +168,8 @@ impl Room<Voices> {
     /// Opens the ports that are missing, and goes on when they are open.
     pub(super) fn open(&mut self, now: Time, id: LegId, opening: Opening, out: &mut Vec<Action>) {
         let Some(user) = self.roster.leg(id).map(|leg| leg.user.clone()) else { return };
-        let person = self.medium.person(&user).id;
+        let role = self.role(&user);
+        let person = self.medium.person(&user, role).id;
         let pictures = self.medium.options.video;
         let offered: Option<Vec<RtpMedium>> = opening.offer().map(|offer| {
             let media = offer.sdp.media.iter().filter(|medium| kind_of(medium).is_some());
@@ -212,7 +235,7 @@ impl Room<Voices> {
                 out.push(Action::Respond { key: asked.key, response });
             }
             Opening::Calling => self.drop_call(now, id, out),
-            Opening::Resumed => self.remove_leg(now, id, Some(NO_PORTS), out),
+            Opening::Resumed => self.remove_leg(now, id, Some(Farewell::failed(NO_PORTS)), out),
         }
     }
 
@@ -223,8 +246,9 @@ impl Room<Voices> {
         match opening {
             Opening::Arrival(offer) => match self.respond(id, offer.as_ref()) {
                 Ok(answer) => {
-                    self.tell_data_plane(id, out);
-                    self.answer(now, id, VoiceSession {}, answer, out);
+                    self.tell_data_plane(now, id, out);
+                    let session = self.voice_session(id);
+                    self.answer(now, id, session, answer, out);
                 }
                 Err(unfit) => {
                     let Some(response) = self.arriving(id).map(|request| self.unfit(request, unfit)) else {
@@ -235,7 +259,7 @@ impl Room<Voices> {
             },
             Opening::Again(asked, offer) => match self.respond(id, offer.as_ref()) {
                 Ok(answer) => {
-                    self.tell_data_plane(id, out);
+                    self.tell_data_plane(now, id, out);
                     self.answer_again(now, id, *asked, answer, out);
                 }
                 Err(unfit) => {
@@ -313,6 +337,7 @@ impl Room<Voices> {
     /// The answer to our offer came; whether it is good for a session.
     pub(super) fn take_answer(
         &mut self,
+        now: Time,
         id: LegId,
         headers: &Headers,
         body: &Bytes,
@@ -327,15 +352,18 @@ impl Room<Voices> {
             let stream = call.stream(kind);
             stream.spec = stream.own.accept(&RtpMedium::read(&answer.sdp, medium), options).ok();
         }
-        self.tell_data_plane(id, out)
+        self.tell_data_plane(now, id, out)
     }
 
     /// Has the data plane do what was agreed on; `false` if that is nothing.
-    fn tell_data_plane(&mut self, id: LegId, out: &mut Vec<Action>) -> bool {
+    fn tell_data_plane(&mut self, now: Time, id: LegId, out: &mut Vec<Action>) -> bool {
         let Some(leg) = self.roster.leg(id) else { return false };
         let user = leg.user.clone();
-        let gate = self.medium.person(&user).gate;
-        let Some(spec) = self.medium.calls.get(&id).and_then(Call::spec) else { return false };
+        let role = self.role(&user);
+        let gate = self.medium.person(&user, role).gate;
+        let Some(call) = self.medium.calls.get_mut(&id) else { return false };
+        let Some(spec) = call.spec() else { return false };
+        call.since.get_or_insert(now);
         self.changes.people.insert(user);
         out.push(Action::Media(Command::Set { leg: session::LegId(id.0), spec: Box::new(spec), gate }));
         true
@@ -344,7 +372,7 @@ impl Room<Voices> {
     /// The ACK of a 200 that held our offer brings the answer.
     pub(super) fn offer_acknowledged(&mut self, now: Time, id: LegId, ack: &Request, out: &mut Vec<Action>) {
         if self.medium.calls.get(&id).is_some_and(|call| call.offered)
-            && !self.take_answer(id, &ack.headers, &ack.body, out)
+            && !self.take_answer(now, id, &ack.headers, &ack.body, out)
         {
             self.remove_leg(now, id, Some(NO_ANSWER), out);
         }
@@ -352,7 +380,9 @@ impl Room<Voices> {
 
     /// Offers anew in a session that was another MCU's.
     fn offer_again(&mut self, now: Time, id: LegId, out: &mut Vec<Action>) {
-        let Some(offer) = self.make_offer(id) else { return self.remove_leg(now, id, Some(NO_PORTS), out) };
+        let Some(offer) = self.make_offer(id) else {
+            return self.remove_leg(now, id, Some(Farewell::failed(NO_PORTS)), out);
+        };
         let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) else { return };
         let mut invite = session.dialog.request(Method::Invite);
         let (flow, local) = (session.flow, session.dialog.local_uri().clone());
@@ -380,7 +410,7 @@ impl Room<Voices> {
         let _ = session.dialog.refresh(response);
         let (flow, ack) = (session.flow, session.dialog.ack(number));
         self.send(flow, ack, None, out);
-        if !self.take_answer(id, &response.headers, &response.body, out) {
+        if !self.take_answer(now, id, &response.headers, &response.body, out) {
             self.remove_leg(now, id, Some(NO_ANSWER), out);
         }
     }
@@ -430,8 +460,8 @@ pub(super) fn describe(call: Option<&Call>, gate: Gate) -> Vec<Media> {
         }
     };
     let video = call.map(|call| &call.video).filter(|video| video.spec.is_some());
-    let mut media = vec![of("1", Kind::Audio, call.map(|call| &call.audio))];
-    media.extend(video.map(|video| of("2", Kind::Video, Some(video))));
+    let mut media = vec![of(AUDIO_ID, Kind::Audio, call.map(|call| &call.audio))];
+    media.extend(video.map(|video| of(VIDEO_ID, Kind::Video, Some(video))));
     media
 }
 

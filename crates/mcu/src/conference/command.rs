@@ -3,13 +3,13 @@
 use confab_machine::Time;
 use confab_schema::{
     cccp::{self, AddUser, Code, ResultBody},
-    conference_info::{ConferenceInfo, Endpoint, JoiningMethod, User},
+    conference_info::{CallRecord, ConferenceInfo, DisconnectionMethod, Endpoint, JoiningMethod, User},
     mcu_control::{MCU_CONFERENCE_URI, MCU_SERVER_URI},
     uri::UserUri,
 };
 
 use super::{
-    INVITE_WAIT, Medium, Room, Timer,
+    Farewell, INVITE_WAIT, Medium, Room, Timer,
     roster::{Leg, LegId, LegState},
 };
 use crate::{
@@ -18,22 +18,36 @@ use crate::{
 };
 
 /// What somebody is told whom the Focus removed.
-const REMOVED: &str = "You were removed from the conference.";
+const REMOVED: Farewell =
+    Farewell { method: DisconnectionMethod::Booted, sentence: "You were removed from the conference." };
 /// What everybody is told when the conference ends.
-const CONFERENCE_ENDED: &str = "The conference has ended.";
+const CONFERENCE_ENDED: Farewell =
+    Farewell { method: DisconnectionMethod::Departed, sentence: "The conference has ended." };
 
 impl<M: Medium> Room<M> {
     pub(super) fn control(&mut self, now: Time, id: u64, request: cccp::Request, out: &mut Vec<Action>) {
-        let was_over = self.ended;
         let response = match self.try_control(now, id, &request, out) {
             Ok(Some(body)) => cccp::Response::new(&request, Code::Success, body),
             Ok(None) => return,
             Err(fault) => control::failure(&request, fault),
         };
         out.push(Action::ControlResponse { id, response });
-        if self.ended && !was_over {
-            out.push(Action::Ended);
-        }
+    }
+
+    /// Everything is done: the command that ended the conference is answered, with what became of
+    /// those who were in to the last.
+    pub(crate) fn finish(
+        &mut self,
+        control: (u64, &cccp::Request),
+        calls: Vec<CallRecord>,
+        out: &mut Vec<Action>,
+    ) {
+        self.timers.clear();
+        let (id, request) = control;
+        let info = ConferenceInfo { entity: self.conference.to_string(), calls, ..ConferenceInfo::default() };
+        let body = ResultBody::Conference(Box::new(info));
+        out.push(Action::ControlResponse { id, response: cccp::Response::new(request, Code::Success, body) });
+        out.push(Action::Ended);
     }
 
     /// The body of the answer, or `None` if it was given or will be.
@@ -80,13 +94,12 @@ impl<M: Medium> Room<M> {
                 self.ended = true;
                 self.requests.clear();
                 self.timers.clear();
-                self.medium.ended();
-                let entity = self.conference.to_string();
-                Ok(Some(ResultBody::Conference(Box::new(ConferenceInfo {
-                    entity,
-                    ..ConferenceInfo::default()
-                }))))
+                if !M::winds_up(self, now, (id, request), out) {
+                    self.finish((id, request), Vec::new(), out);
+                }
+                Ok(None)
             }
+            Verb::Media(verb) => M::command(self, now, (id, request), verb, out),
         }
     }
 

@@ -12,7 +12,7 @@ use confab_sip::{
 };
 
 use super::{
-    Answer, Asked, Medium, Room, Timer,
+    Answer, Asked, Farewell, Medium, Room, Timer,
     roster::{Arrival, Leg, LegId, LegState, Session},
 };
 use crate::{Action, event::sender};
@@ -22,6 +22,9 @@ const TIMER: &str = "timer";
 
 /// What OCS calls a failed authorization (MS-OCER §8.4).
 const AUTHORIZATION_FAILED: u32 = 3014;
+
+/// What somebody is told whose client never acknowledged our 200.
+const NOT_ACKNOWLEDGED: Farewell = Farewell::failed("The session was not acknowledged.");
 
 /// A request refused: the response says so.
 type Refused = Box<Response>;
@@ -72,7 +75,7 @@ impl<M: Medium> Room<M> {
         };
         let leg = self.roster.legs().find(|(_, leg)| is_it(leg)).map(|(leg, _)| leg);
         if let Some(leg) = leg {
-            self.remove_leg(now, leg, Some("The session was not acknowledged."), out);
+            self.remove_leg(now, leg, Some(NOT_ACKNOWLEDGED), out);
         }
     }
 

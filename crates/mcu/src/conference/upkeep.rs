@@ -4,11 +4,11 @@
 use confab_machine::Time;
 use confab_sip::{Method, SessionDue};
 
-use super::{Leg, LegId, Medium, Pending, Room, Session, Timer};
+use super::{Farewell, Leg, LegId, Medium, Pending, Room, Session, Timer};
 use crate::Action;
 
 /// What somebody is told whose session nobody kept alive.
-const EXPIRED: &str = "The session was not kept alive.";
+const EXPIRED: Farewell = Farewell::failed("The session was not kept alive.");
 
 impl<M: Medium> Room<M> {
     /// From now on the session timer of this leg, if it has one, is looked at when it is due.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Action,
-    conference::{Leg, LegId, Medium, Pending, Room, Session, Timer},
+    conference::{Farewell, Leg, LegId, Medium, Pending, Room, Session, Timer},
     trace::PARTICIPANT,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 const RETRY_AFTER: &str = "5";
 
 /// What a leg is told that no longer answers.
-const SILENT: &str = "You were disconnected because your client did not answer.";
+const SILENT: Farewell = Farewell::failed("You were disconnected because your client did not answer.");
 
 /// What becomes of one message.
 #[derive(Debug)]

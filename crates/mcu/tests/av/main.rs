@@ -6,4 +6,7 @@
 #[allow(dead_code, reason = "the house serves other media too")]
 mod room;
 
+mod calling;
+mod gates;
 mod joining;
+mod records;

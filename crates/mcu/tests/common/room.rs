@@ -303,9 +303,20 @@ impl Room {
 
     // Time and the machine.
 
+    /// How participants address this MCU.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// Whether the machine is to be woken within so many seconds.
+    pub fn deadline_within(&self, seconds: u64) -> bool {
+        self.conference.deadline().is_some_and(|at| at <= self.now + Duration::from_secs(seconds))
+    }
+
     /// Lets this much time pass, stopping at every deadline.
     pub fn wait(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
+        self.settle();
         loop {
             let next = [self.transactions.deadline(), self.conference.deadline()].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
