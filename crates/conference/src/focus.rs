@@ -10,6 +10,7 @@ mod handover;
 mod join;
 mod lifecycle;
 mod mcu_session;
+mod media;
 mod medium_join;
 mod notify;
 mod refer;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use confab_machine::{Entropy, Machine, Time};
 use confab_schema::{
     cccp,
-    conference_info::{ConferenceInfo, View},
+    conference_info::{CallRecord, ConferenceInfo, View},
     uri::{McuType, McuUri, UserUri},
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ use crate::{
 use command::PendingCommands;
 use lifecycle::Lifetime;
 use mcu_session::McuSessions;
+use media::Rules;
 use notify::{Changes, Subscribers};
 pub use refer::Referral;
 use roster::Roster;
@@ -350,6 +352,11 @@ pub enum Action {
         /// How it differs from the version before.
         change: RecordChange,
     },
+    /// Write down what became of these legs. Nothing waits for it.
+    SaveCalls {
+        /// The records.
+        calls: Vec<CallRecord>,
+    },
     /// So many people are in now.
     CountPeople {
         /// How many.
@@ -423,6 +430,7 @@ pub struct Focus {
     unsaved: Option<command::Unsaved>,
     roster: Roster,
     mcus: McuSessions,
+    rules: Rules,
     subscribers: Subscribers,
     changes: Changes,
     commands: PendingCommands,
@@ -444,6 +452,7 @@ impl Focus {
             unsaved: None,
             roster: Roster::default(),
             mcus,
+            rules: Rules::default(),
             subscribers: Subscribers::default(),
             changes: Changes::default(),
             commands: PendingCommands::default(),

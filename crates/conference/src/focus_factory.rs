@@ -468,5 +468,6 @@ fn described(record: &ConferenceRecord, known: &Known) -> ConferenceInfo {
         conference_state: Some(ConferenceState { locked: Some(record.locked), ..ConferenceState::default() }),
         users: Some(Users { state: State::Full, users: users.collect() }),
         view: Some(confab_schema::conference_info::ConferenceView::of_types(&record.media)),
+        calls: Vec::new(),
     }
 }

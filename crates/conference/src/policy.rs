@@ -5,7 +5,7 @@
 
 use confab_machine::Time;
 use confab_schema::{
-    conference_info::{AdmissionPolicy, Role},
+    conference_info::{AdmissionPolicy, MediaRules, Role},
     uri::{ConferenceUri, McuType, OpaqueTarget, UserUri},
 };
 use serde::{Deserialize, Serialize};
@@ -83,10 +83,14 @@ pub enum Right {
     ConfigureMcu,
     /// End the conference for everybody.
     End,
+    /// Take oneself out of what is heard, or back into it.
+    MuteOneself,
+    /// Decide whether somebody else is heard.
+    MuteOthers,
 }
 
 /// Who has which right: the one table. Columns: attendee, presenter, the refusal.
-const RIGHTS: [(Right, bool, bool, Reason); 10] = [
+const RIGHTS: [(Right, bool, bool, Reason); 12] = [
     (Right::Watch, true, true, Reason::NotJoined),
     (Right::JoinMedium, true, true, Reason::NotJoined),
     (Right::CallOneself, true, true, Reason::NotJoined),
@@ -97,6 +101,8 @@ const RIGHTS: [(Right, bool, bool, Reason); 10] = [
     (Right::Lock, false, true, Reason::NotPresenter),
     (Right::ConfigureMcu, false, true, Reason::NotPresenter),
     (Right::End, false, true, Reason::NotPresenter),
+    (Right::MuteOneself, true, true, Reason::NotJoined),
+    (Right::MuteOthers, false, true, Reason::NotPresenter),
 ];
 
 /// May somebody with `role` (`None` = has not joined) exercise `right`?
@@ -121,6 +127,33 @@ pub fn may_call_himself(role: Option<Role>, identity: Option<Identity>) -> Permi
         Some(Identity::Enterprise) | None => Right::CallOneself,
     };
     may(role, right)
+}
+
+/// What is wanted of the voice of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filtering {
+    /// Whoever asks asks for himself.
+    pub oneself: bool,
+    /// He is to be heard.
+    pub heard: bool,
+    /// Something is said of what he hears, or he is one whom a leader has wait and hear nothing.
+    pub held: bool,
+}
+
+/// May somebody with `role` have `wanted` of a conferencing server whose rules are these?
+///
+/// To be mute is everybody's own affair. To be heard again is not, where the rules have muted everybody
+/// for good; and whom a leader has wait does not let himself in.
+pub fn may_filter(role: Option<Role>, wanted: Filtering, rules: Option<&MediaRules>) -> Permission {
+    let others = may(role, Right::MuteOthers);
+    if !wanted.oneself || wanted.held || others == Permission::Allow {
+        return others;
+    }
+    let hard = rules.is_some_and(|rules| !rules.may_unmute(role));
+    match may(role, Right::MuteOneself) {
+        Permission::Allow if wanted.heard && hard => Permission::Refuse(Reason::HardMuted),
+        permission => permission,
+    }
 }
 
 /// May somebody with `role` give `target` the role `new`?
@@ -416,6 +449,34 @@ mod tests {
             assert_eq!(may(Some(Role::Attendee), right), expect(attendee), "{right:?}");
             assert_eq!(may(Some(Role::Presenter), right), expect(presenter), "{right:?}");
             assert_eq!(may(None, right), Permission::Refuse(Reason::NotJoined), "{right:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_have_whom_heard() {
+        use confab_schema::conference_info::{MediaFilter, RuleRole};
+        let (attendee, presenter) = (Some(Role::Attendee), Some(Role::Presenter));
+        let hard = MediaRules {
+            initial: vec![(RuleRole::Attendee, MediaFilter::Block)],
+            own: vec![(RuleRole::Default, false)],
+        };
+        let soft = MediaRules { own: Vec::new(), ..hard.clone() };
+        let refuse = Permission::Refuse;
+        for (role, oneself, heard, held, rules, expect) in [
+            (attendee, true, false, false, None, Permission::Allow),
+            (attendee, true, true, false, None, Permission::Allow),
+            (attendee, true, true, false, Some(&soft), Permission::Allow),
+            (attendee, true, true, false, Some(&hard), refuse(Reason::HardMuted)),
+            (attendee, true, false, false, Some(&hard), Permission::Allow),
+            (attendee, true, true, true, None, refuse(Reason::NotPresenter)),
+            (attendee, false, false, false, None, refuse(Reason::NotPresenter)),
+            (presenter, true, true, false, Some(&hard), Permission::Allow),
+            (presenter, false, true, true, Some(&hard), Permission::Allow),
+            (None, true, false, false, None, refuse(Reason::NotJoined)),
+            (None, false, false, false, None, refuse(Reason::NotJoined)),
+        ] {
+            let wanted = Filtering { oneself, heard, held };
+            assert_eq!(may_filter(role, wanted, rules), expect, "{role:?} {wanted:?}");
         }
     }
 }

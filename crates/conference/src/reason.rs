@@ -51,6 +51,8 @@ pub enum Reason {
     Full,
     /// Only leaders may do this.
     NotPresenter,
+    /// A leader has muted everybody for good.
+    HardMuted,
     /// The organizer leads for as long as the record exists.
     OrganizerLeads,
     /// Attendees may not bring in others by a call.
@@ -94,6 +96,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::HardMuted
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::TooManyConferences
@@ -129,6 +132,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::HardMuted
             | Reason::OrganizerLeads
             | Reason::TooManyConferences
             | Reason::NotJoined => Some(3014),
@@ -161,6 +165,7 @@ impl Reason {
             | Reason::Locked
             | Reason::Full
             | Reason::NotPresenter
+            | Reason::HardMuted
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::NotJoined => "unauthorized",
@@ -232,6 +237,9 @@ impl Reason {
             }
             Reason::NotPresenter => {
                 "Only leaders of the conference may do this. Ask a leader to promote you."
+            }
+            Reason::HardMuted => {
+                "A leader has muted everybody, and only leaders have somebody heard again. Ask a leader."
             }
             Reason::OrganizerLeads => "The organizer always leads and cannot be made an attendee.",
             Reason::AttendeeDialOut => "Only leaders may call others in. Ask a leader to do it.",

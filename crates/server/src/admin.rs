@@ -13,7 +13,11 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use confab_conference::record::ConferenceRecord;
 use confab_machine::Time;
-use confab_schema::{date, uri::ConferenceUri};
+use confab_schema::{
+    conference_info::{CallRecord, JoiningMethod},
+    date,
+    uri::ConferenceUri,
+};
 use confab_store::{MAX_LISTED, StoreError};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
@@ -30,6 +34,8 @@ use crate::{
 const SOCKET: &str = "admin.sock";
 /// How many conferences a list shows.
 const LIST_LIMIT: usize = 1000;
+/// How many calls of a conference are shown.
+const CALLS_SHOWN: usize = 100;
 
 /// What is behind the door.
 #[derive(Clone)]
@@ -230,7 +236,37 @@ async fn show(server: &Server, id: &str) -> (StatusCode, String) {
     for invitee in &record.participants {
         text += &format!("invited    {} as {}\n", invitee.user, invitee.role.as_str());
     }
+    match server.store.calls(&record.uri, CALLS_SHOWN).await {
+        Ok(calls) => calls.iter().for_each(|call| text += &call_line(call)),
+        Err(error) => text += &format!("calls      {error}\n"),
+    }
     (StatusCode::OK, text)
+}
+
+/// What became of one leg, in a line: when, who, how, why it ended and how it sounded.
+fn call_line(call: &CallRecord) -> String {
+    let user = call.user.strip_prefix("sip:").unwrap_or(&call.user);
+    let way = if call.joining_method == JoiningMethod::DialedOut { "called" } else { "came" };
+    let seconds = call.until.as_unix_secs().saturating_sub(call.from.as_unix_secs());
+    let codec = call.codec.as_deref().unwrap_or("-");
+    let why = call.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
+    let sound = call.quality.map_or("no quality was told".to_owned(), |quality| {
+        let expected = (quality.received + quality.lost).max(1);
+        let round_trip = quality.round_trip_us.map_or("-".to_owned(), |time| format!("{} ms", time / 1000));
+        format!(
+            "loss {:.1} %, late {}, jitter {} ms, round trip {round_trip}, MOS {}.{:02}",
+            quality.lost as f64 * 100.0 / expected as f64,
+            quality.late,
+            quality.jitter_us / 1000,
+            quality.mos / 100,
+            quality.mos % 100
+        )
+    });
+    format!(
+        "call       {} {user} {way}, {seconds} s, {codec}, {}{why}; {sound}\n",
+        date::format(call.from),
+        call.ending.as_str()
+    )
 }
 
 async fn end(server: &Server, id: &str) -> (StatusCode, String) {

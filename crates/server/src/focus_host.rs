@@ -417,6 +417,7 @@ impl FocusHost {
                 wish @ (focus::Action::RequestMcu { .. }
                 | focus::Action::CommandMcu { .. }
                 | focus::Action::Save { .. }
+                | focus::Action::SaveCalls { .. }
                 | focus::Action::CountPeople { .. }
                 | focus::Action::ExpectEnd { .. }) => out.push(Action::Focus(wish)),
                 focus::Action::End => self.drain(now, out),

@@ -8,7 +8,10 @@ use std::{
 
 use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::{
+    conference_info::CallRecord,
+    uri::{ConferenceUri, UserUri},
+};
 use confab_store::{MemoryStore, Store, StoreError, StoreFuture};
 use confab_users::account::Account;
 
@@ -116,6 +119,14 @@ impl Store for FaultyStore {
     fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
         let stuck = self.faults().stuck.contains(uri);
         if stuck { Box::pin(async { away() }) } else { self.kept.delete_expired(uri, time) }
+    }
+
+    fn add_calls<'a>(&'a self, uri: &'a ConferenceUri, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        self.kept.add_calls(uri, calls)
+    }
+
+    fn calls<'a>(&'a self, uri: &'a ConferenceUri, limit: usize) -> StoreFuture<'a, Vec<CallRecord>> {
+        self.kept.calls(uri, limit)
     }
 
     fn create_account<'a>(&'a self, account: &'a Account) -> StoreFuture<'a, ()> {

@@ -19,7 +19,10 @@ use std::pin::Pin;
 
 use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::{
+    conference_info::CallRecord,
+    uri::{ConferenceUri, UserUri},
+};
 use confab_users::account::Account;
 
 pub use memory::MemoryStore;
@@ -29,6 +32,9 @@ pub use sqlite::SqliteStore;
 
 /// The most records one call lists, whatever `limit` it was given.
 pub const MAX_LISTED: usize = 10_000;
+
+/// The most legs of one conference that are remembered.
+pub const MAX_CALLS: usize = 10_000;
 
 /// What every verb returns: nothing happens before it is first polled, and what it changed is
 /// durable once it resolves to `Ok`.
@@ -89,6 +95,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such conference that expired so long ago.
     fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()>;
+
+    /// Adds what became of legs of a conference. Of each conference the last [`MAX_CALLS`] are kept, and they
+    /// go with it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such conference.
+    fn add_calls<'a>(&'a self, uri: &'a ConferenceUri, calls: &'a [CallRecord]) -> StoreFuture<'a, ()>;
+
+    /// What became of the legs of a conference: the last that was added first, `limit` of them, and never more
+    /// than [`MAX_LISTED`].
+    fn calls<'a>(&'a self, uri: &'a ConferenceUri, limit: usize) -> StoreFuture<'a, Vec<CallRecord>>;
 
     /// Inserts an account.
     ///

@@ -8,10 +8,13 @@ use std::{
 
 use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::{
+    conference_info::CallRecord,
+    uri::{ConferenceUri, UserUri},
+};
 use confab_users::account::Account;
 
-use crate::{MAX_LISTED, Store, StoreError, StoreFuture};
+use crate::{MAX_CALLS, MAX_LISTED, Store, StoreError, StoreFuture};
 
 /// A [`Store`] that lasts as long as its value does.
 #[derive(Debug, Default)]
@@ -23,6 +26,15 @@ pub struct MemoryStore {
 struct Tables {
     conferences: BTreeMap<ConferenceUri, ConferenceRecord>,
     accounts: BTreeMap<UserUri, Account>,
+    /// The latest last.
+    calls: BTreeMap<ConferenceUri, Vec<CallRecord>>,
+}
+
+impl Tables {
+    fn remove_conference(&mut self, uri: &ConferenceUri) -> Result<(), StoreError> {
+        self.calls.remove(uri);
+        self.conferences.remove(uri).map(drop).ok_or(StoreError::NotFound)
+    }
 }
 
 impl MemoryStore {
@@ -67,7 +79,7 @@ impl Store for MemoryStore {
     }
 
     fn delete_conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, ()> {
-        self.run(|tables| tables.conferences.remove(uri).map(drop).ok_or(StoreError::NotFound))
+        self.run(|tables| tables.remove_conference(uri))
     }
 
     fn conferences<'a>(
@@ -107,8 +119,26 @@ impl Store for MemoryStore {
     fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
         self.run(move |tables| {
             let expired = tables.conferences.get(uri).is_some_and(|record| record.expires < time);
-            let deleted = if expired { tables.conferences.remove(uri) } else { None };
-            deleted.map(drop).ok_or(StoreError::NotFound)
+            if expired { tables.remove_conference(uri) } else { Err(StoreError::NotFound) }
+        })
+    }
+
+    fn add_calls<'a>(&'a self, uri: &'a ConferenceUri, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        self.run(|tables| {
+            if !tables.conferences.contains_key(uri) {
+                return Err(StoreError::NotFound);
+            }
+            let kept = tables.calls.entry(uri.clone()).or_default();
+            kept.extend_from_slice(calls);
+            kept.drain(..kept.len().saturating_sub(MAX_CALLS));
+            Ok(())
+        })
+    }
+
+    fn calls<'a>(&'a self, uri: &'a ConferenceUri, limit: usize) -> StoreFuture<'a, Vec<CallRecord>> {
+        self.run(move |tables| {
+            let kept = tables.calls.get(uri).map_or(&[][..], Vec::as_slice);
+            Ok(kept.iter().rev().take(limit.min(MAX_LISTED)).cloned().collect())
         })
     }
 

@@ -12,7 +12,10 @@ use std::{fmt, time::Duration};
 
 use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::{
+    conference_info::CallRecord,
+    uri::{ConferenceUri, UserUri},
+};
 use confab_users::account::Account;
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
@@ -27,7 +30,7 @@ pub use self::{
     claim::PostgresClaim,
 };
 use crate::{
-    OpenError, Store, StoreError, StoreFuture,
+    MAX_CALLS, OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
     row_limit, row_offset,
     rows::{self, AccountRow, ConferenceRow, SummaryRow},
@@ -236,9 +239,12 @@ impl Store for PostgresStore {
 
     fn delete_conference<'a>(&'a self, uri: &'a ConferenceUri) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let statement = sqlx::query("DELETE FROM conferences WHERE organizer = $1 AND lower(id) = $2")
-                .bind(uri.organizer.to_string())
-                .bind(folded(uri));
+            let statement = sqlx::query(
+                "WITH gone AS (DELETE FROM calls WHERE organizer = $1 AND id = $2) \
+                 DELETE FROM conferences WHERE organizer = $1 AND lower(id) = $2",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(folded(uri));
             found(self.execute(statement).await)
         })
     }
@@ -296,12 +302,53 @@ impl Store for PostgresStore {
     fn delete_expired<'a>(&'a self, uri: &'a ConferenceUri, time: Time) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let statement = sqlx::query(
-                "DELETE FROM conferences WHERE organizer = $1 AND lower(id) = $2 AND expires < $3",
+                "WITH gone AS (DELETE FROM calls USING conferences WHERE calls.organizer = $1 AND calls.id = $2 \
+                 AND conferences.organizer = $1 AND lower(conferences.id) = $2 AND conferences.expires < $3) \
+                 DELETE FROM conferences WHERE organizer = $1 AND lower(id) = $2 AND expires < $3",
             )
             .bind(uri.organizer.to_string())
             .bind(folded(uri))
             .bind(rows::micros(time));
             found(self.execute(statement).await)
+        })
+    }
+
+    fn add_calls<'a>(&'a self, uri: &'a ConferenceUri, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let statement = sqlx::query(
+                "INSERT INTO calls (organizer, id, details) SELECT $1, $2, added.details \
+                 FROM UNNEST($3::text[]) WITH ORDINALITY AS added (details, place) \
+                 WHERE EXISTS (SELECT 1 FROM conferences WHERE organizer = $1 AND lower(id) = $2) \
+                 ORDER BY added.place",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(folded(uri))
+            .bind(calls.iter().map(rows::call_details).collect::<Vec<String>>());
+            if self.execute(statement).await.map_err(unavailable)? == 0 && !calls.is_empty() {
+                return Err(StoreError::NotFound);
+            }
+            let statement = sqlx::query(
+                "DELETE FROM calls WHERE organizer = $1 AND id = $2 AND number <= \
+                 (SELECT number FROM calls WHERE organizer = $1 AND id = $2 ORDER BY number DESC LIMIT 1 OFFSET $3)",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(folded(uri))
+            .bind(row_offset(MAX_CALLS));
+            self.execute(statement).await.map_err(unavailable)?;
+            Ok(())
+        })
+    }
+
+    fn calls<'a>(&'a self, uri: &'a ConferenceUri, limit: usize) -> StoreFuture<'a, Vec<CallRecord>> {
+        Box::pin(async move {
+            let statement = sqlx::query_as(
+                "SELECT details FROM calls WHERE organizer = $1 AND id = $2 ORDER BY number DESC LIMIT $3",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(folded(uri))
+            .bind(row_limit(limit));
+            let details: Vec<(String,)> = self.fetch(statement).await?;
+            details.iter().map(|(details,)| rows::call(details)).collect()
         })
     }
 

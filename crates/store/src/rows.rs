@@ -12,7 +12,7 @@ use confab_conference::{
 };
 use confab_machine::Time;
 use confab_schema::{
-    conference_info::AdmissionPolicy,
+    conference_info::{AdmissionPolicy, CallRecord},
     uri::{ConferenceId, ConferenceUri, McuType, UserUri},
     xml::Element,
 };
@@ -47,6 +47,21 @@ struct ConferenceDetails {
     organizer_data: Option<Element>,
     created: Time,
     last_activated: Option<Time>,
+}
+
+/// A call as `details`; the names in it are those of its fields, and a test holds them.
+pub(crate) fn call_details(call: &CallRecord) -> String {
+    to_json(call)
+}
+
+/// Calls as one array of `details`.
+pub(crate) fn calls_array(calls: &[CallRecord]) -> String {
+    to_json(&calls)
+}
+
+/// The call that was written so.
+pub(crate) fn call(details: &str) -> Result<CallRecord, StoreError> {
+    from_json(details).map_err(|error| StoreError::Unavailable(format!("a call cannot be read: {error}")))
 }
 
 impl ConferenceRow {
@@ -336,5 +351,15 @@ mod tests {
         assert_eq!(time(micros(Time::from_micros(u64::MAX))), Time::from_micros(i64::MAX as u64));
         assert_eq!(time(micros(Time::EPOCH)), Time::EPOCH);
         assert_eq!(time(-1), Time::EPOCH);
+    }
+
+    #[test]
+    fn what_became_of_a_call_is_read_as_it_was_written() {
+        let written = r#"{"user":"sip:bob@example.test","endpoint":"{1}","endpoint_uri":null,"joining_method":"DialedIn","from":1000000,"until":2000000,"ending":"Departed","reason":null,"codec":"PCMU","quality":{"received":7,"lost":1,"late":0,"rejected":0,"sent":9,"sent_lost":null,"jitter_us":3,"round_trip_us":null,"mos":421}}"#;
+        let read = call(written).unwrap();
+        assert_eq!((read.until, read.quality.unwrap().mos), (Time::from_unix_secs(2), 421));
+        assert_eq!(call_details(&read), written);
+        assert_eq!(calls_array(&[read]), format!("[{written}]"));
+        assert!(call("{}").is_err());
     }
 }

@@ -10,7 +10,10 @@ use std::{io::ErrorKind, path::Path, time::Duration};
 
 use confab_conference::record::{ConferenceRecord, ConferenceSummary};
 use confab_machine::Time;
-use confab_schema::uri::{ConferenceUri, UserUri};
+use confab_schema::{
+    conference_info::CallRecord,
+    uri::{ConferenceUri, UserUri},
+};
 use confab_users::account::Account;
 use sqlx::{
     SqlitePool,
@@ -18,7 +21,7 @@ use sqlx::{
 };
 
 use crate::{
-    OpenError, Store, StoreError, StoreFuture,
+    MAX_CALLS, OpenError, Store, StoreError, StoreFuture,
     open_error::SchemaError,
     row_limit, row_offset,
     rows::{self, AccountRow, ConferenceRow, SummaryRow},
@@ -215,6 +218,51 @@ impl Store for SqliteStore {
                     .await
                     .map_err(unavailable)?;
             if deleted.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound) }
+        })
+    }
+
+    fn add_calls<'a>(&'a self, uri: &'a ConferenceUri, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let added = sqlx::query(
+                "INSERT INTO calls (organizer, id, details) \
+                 SELECT conferences.organizer, conferences.id, added.value FROM conferences, json_each(?) AS added \
+                 WHERE conferences.organizer = ? AND conferences.id = ? ORDER BY added.key",
+            )
+            .bind(rows::calls_array(calls))
+            .bind(uri.organizer.to_string())
+            .bind(uri.id.to_string())
+            .execute(&self.writer)
+            .await
+            .map_err(unavailable)?;
+            if added.rows_affected() == 0 && !calls.is_empty() {
+                return Err(StoreError::NotFound);
+            }
+            sqlx::query(
+                "DELETE FROM calls WHERE organizer = ?1 AND id = ?2 AND number <= \
+                 (SELECT number FROM calls WHERE organizer = ?1 AND id = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(uri.id.to_string())
+            .bind(row_offset(MAX_CALLS))
+            .execute(&self.writer)
+            .await
+            .map_err(unavailable)?;
+            Ok(())
+        })
+    }
+
+    fn calls<'a>(&'a self, uri: &'a ConferenceUri, limit: usize) -> StoreFuture<'a, Vec<CallRecord>> {
+        Box::pin(async move {
+            let details: Vec<(String,)> = sqlx::query_as(
+                "SELECT details FROM calls WHERE organizer = ? AND id = ? ORDER BY number DESC LIMIT ?",
+            )
+            .bind(uri.organizer.to_string())
+            .bind(uri.id.to_string())
+            .bind(row_limit(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+            details.iter().map(|(details,)| rows::call(details)).collect()
         })
     }
 

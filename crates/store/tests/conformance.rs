@@ -21,11 +21,11 @@ use confab_conference::{
 };
 use confab_machine::Time;
 use confab_schema::{
-    conference_info::{AdmissionPolicy, Role},
+    conference_info::{AdmissionPolicy, CallQuality, CallRecord, DisconnectionMethod, JoiningMethod, Role},
     uri::{ConferenceId, ConferenceUri, McuType, UserUri},
     xml::Element,
 };
-use confab_store::{MAX_LISTED, MemoryStore, SqliteStore, Store, StoreError};
+use confab_store::{MAX_CALLS, MAX_LISTED, MemoryStore, SqliteStore, Store, StoreError};
 use confab_users::account::{Account, SealedSecret, SecretKind};
 
 /// How many tasks compete where only one may win.
@@ -74,11 +74,73 @@ every_store![
     any_limit_may_be_given,
     the_longest_expired_come_first,
     only_what_is_still_expired_is_deleted_as_such,
+    calls_come_back_the_last_first,
+    calls_go_with_their_conference,
     accounts_come_back_as_they_went_in,
     one_of_many_concurrent_creates_wins,
     one_of_many_concurrent_saves_wins,
     a_verb_does_nothing_until_it_is_polled,
 ];
+
+/// What became of the leg of this number.
+fn call(number: u64) -> CallRecord {
+    CallRecord {
+        user: "sip:bob@example.test".into(),
+        endpoint: format!("{{{number}}}"),
+        endpoint_uri: Some("sip:bob@phone.example.test".into()),
+        joining_method: JoiningMethod::DialedOut,
+        from: Time::from_unix_secs(100),
+        until: Time::from_unix_secs(200 + number),
+        ending: DisconnectionMethod::Booted,
+        reason: Some("It's over, \"Bob\" \u{1f600}".into()),
+        codec: Some("opus".into()),
+        quality: Some(CallQuality { received: 7, sent_lost: Some(1), mos: 421, ..CallQuality::default() }),
+    }
+}
+
+/// A conference of this address, which expires at a second.
+fn scheduled(uri: &ConferenceUri) -> ConferenceRecord {
+    record(uri.organizer.user(), uri.id.as_str(), 1_000)
+}
+
+async fn calls_come_back_the_last_first(store: Arc<dyn Store>) {
+    let (ours, other) = (uri("ann", "ABCDEF01"), uri("ann", "ABCDEF02"));
+    assert_eq!(store.add_calls(&ours, &[call(1)]).await, Err(StoreError::NotFound));
+    for uri in [&ours, &other] {
+        store.create_conference(&scheduled(uri)).await.unwrap();
+    }
+    assert_eq!(store.calls(&ours, 10).await, Ok(vec![]));
+    store.add_calls(&ours, &[]).await.unwrap();
+    store.add_calls(&ours, &[call(1), call(2)]).await.unwrap();
+    store.add_calls(&other, &[call(9)]).await.unwrap();
+    store.add_calls(&uri("ann", "abcdef01"), &[call(3)]).await.unwrap();
+    assert_eq!(store.calls(&ours, 10).await, Ok(vec![call(3), call(2), call(1)]));
+    assert_eq!(store.calls(&ours, 2).await, Ok(vec![call(3), call(2)]));
+
+    let many: Vec<CallRecord> = (0..MAX_CALLS as u64).map(|number| call(number + 10)).collect();
+    store.add_calls(&ours, &many).await.unwrap();
+    let kept = store.calls(&ours, usize::MAX).await.unwrap();
+    assert_eq!((kept.len(), &kept[0]), (MAX_CALLS, &many[MAX_CALLS - 1]));
+    assert_eq!(kept.last(), Some(&many[0]), "those before are forgotten");
+    assert_eq!(store.calls(&other, 10).await, Ok(vec![call(9)]));
+}
+
+async fn calls_go_with_their_conference(store: Arc<dyn Store>) {
+    let (ours, expired) = (uri("ann", "ABCDEF01"), uri("ann", "ABCDEF02"));
+    for uri in [&ours, &expired] {
+        store.create_conference(&scheduled(uri)).await.unwrap();
+        store.add_calls(uri, &[call(1)]).await.unwrap();
+    }
+    let expires = scheduled(&expired).expires;
+    assert_eq!(store.delete_expired(&expired, expires).await, Err(StoreError::NotFound));
+    assert_eq!(store.calls(&expired, 10).await, Ok(vec![call(1)]), "it has not expired yet");
+    store.delete_expired(&expired, Time::from_micros(expires.as_micros() + 1)).await.unwrap();
+    store.delete_conference(&ours).await.unwrap();
+    for uri in [&ours, &expired] {
+        store.create_conference(&scheduled(uri)).await.unwrap();
+        assert_eq!(store.calls(uri, 10).await, Ok(vec![]), "a new one has none");
+    }
+}
 
 fn user(name: &str) -> UserUri {
     UserUri::parse(&format!("sip:{name}@example.test")).unwrap()

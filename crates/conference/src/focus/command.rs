@@ -18,9 +18,6 @@ use crate::{
     record::{ConferenceRecord, RecordChange},
 };
 
-/// The longest `modifyConference` that is relayed to a conferencing server, in bytes.
-const SETTINGS_LIMIT: usize = 16 * 1024;
-
 /// The commands that wait for conferencing servers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct PendingCommands(BTreeMap<CommandId, Pending>);
@@ -119,6 +116,10 @@ impl Focus {
                 self.check_entity(Some(&info.entity))?;
                 self.configure_mcu(&incoming, wanted, mcu, out)
             }
+            Command::ModifyEndpointMedia { mcu_uri, keys, media } => {
+                self.check_entity(Some(&keys.entity))?;
+                self.filter(&incoming, mcu_uri.as_deref(), keys, media, out)
+            }
             Command::Unknown { name, .. } => self.decline(&incoming, name, out),
             Command::GetConferencingCapabilities
             | Command::GetAvailableMcuTypes
@@ -149,32 +150,7 @@ impl Focus {
         Ok(())
     }
 
-    /// `modifyConference` to one MCU (c3p §8.7): whether it has such settings is for it to say. It is
-    /// kept until the MCU has answered, so it has a limit of its own.
-    fn configure_mcu(
-        &mut self,
-        incoming: &Incoming<'_>,
-        command: &Command,
-        mcu: &str,
-        out: &mut Vec<Action>,
-    ) -> Result<(), Reason> {
-        let media = self.this_mcu(mcu)?;
-        self.allow(incoming, Right::ConfigureMcu)?;
-        if self.mcus.control_url(media).is_none() {
-            return Err(Reason::McuUnavailable);
-        }
-        self.accept(incoming, out);
-        if incoming.request.to_bytes().len() > SETTINGS_LIMIT {
-            self.finish_failed(incoming, "requestTooLarge", out);
-            return Ok(());
-        }
-        let purpose = Purpose::Command(incoming.command);
-        let waits = self.command_mcu(media, command.clone(), purpose, out).into_iter().collect();
-        self.finish(incoming, ResultBody::Empty, waits, out);
-        Ok(())
-    }
-
-    fn allow(&self, incoming: &Incoming<'_>, right: Right) -> Result<(), Reason> {
+    pub(super) fn allow(&self, incoming: &Incoming<'_>, right: Right) -> Result<(), Reason> {
         match policy::may(self.roster.role(&incoming.user), right) {
             Permission::Allow => Ok(()),
             Permission::Refuse(reason) => Err(reason),
@@ -367,7 +343,7 @@ impl Focus {
     }
 
     /// The medium of an MCU URI that belongs to this conference.
-    fn this_mcu(&self, uri: &str) -> Result<McuType, Reason> {
+    pub(super) fn this_mcu(&self, uri: &str) -> Result<McuType, Reason> {
         let uri = McuUri::parse(uri).map_err(|_| Reason::InvalidMcu)?;
         if uri.conference == self.record.uri && self.media.contains(&uri.media) {
             Ok(uri.media)
@@ -383,13 +359,13 @@ impl Focus {
         media.into_iter().filter_map(send).collect()
     }
 
-    fn accept(&self, incoming: &Incoming<'_>, out: &mut Vec<Action>) {
+    pub(super) fn accept(&self, incoming: &Incoming<'_>, out: &mut Vec<Action>) {
         let response = cccp::Response::new(incoming.request, Code::Pending, ResultBody::Empty);
         out.push(Action::AcceptCommand { command: incoming.command, response });
     }
 
     /// The command is done when the MCUs have answered these requests.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         incoming: &Incoming<'_>,
         body: ResultBody,
@@ -412,7 +388,7 @@ impl Focus {
         self.commands.0.insert(incoming.command, pending);
     }
 
-    fn finish_failed(&self, incoming: &Incoming<'_>, token: &str, out: &mut Vec<Action>) {
+    pub(super) fn finish_failed(&self, incoming: &Incoming<'_>, token: &str, out: &mut Vec<Action>) {
         let response = cccp::Response::new(incoming.request, Code::Success, ResultBody::Empty);
         out.push(Action::FinishCommand {
             command: incoming.command,

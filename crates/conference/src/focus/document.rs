@@ -98,7 +98,8 @@ impl Focus {
             entity: self.record.uri.mcu(media).to_string(),
             state: State::Full,
             locked,
-            media: vec![EntityMedia::new(media.as_str())],
+            media: entity_media(media),
+            rules: self.rules.of(media).cloned(),
             ..EntityView::default()
         }));
         if state == State::Partial {
@@ -113,4 +114,11 @@ impl Focus {
         }
         ConferenceView { state, entity_views }
     }
+}
+
+/// What a conferencing server serves: clients look for the word of a stream, not of a server.
+fn entity_media(media: McuType) -> Vec<EntityMedia> {
+    let kind = if media == McuType::AudioVideo { "audio" } else { media.as_str() };
+    let label = if media == McuType::AudioVideo { "main-audio" } else { media.as_str() };
+    vec![EntityMedia { label: label.to_owned(), ..EntityMedia::new(kind) }]
 }

@@ -201,6 +201,7 @@ impl Focus {
         }
         self.mcus.mcus.insert(media, Mcu::Ready { control_url });
         self.changes.view(now);
+        self.rule(media, out);
         self.hand_over(now, media, out);
         if self.record.locked {
             // It was provisioned without a word of the lock.
@@ -411,12 +412,13 @@ impl Focus {
         &mut self,
         now: Time,
         media: McuType,
-        document: ConferenceInfo,
+        mut document: ConferenceInfo,
         out: &mut Vec<Action>,
     ) {
         if self.mcus.control_url(media).is_none() {
             return;
         }
+        self.take_news(now, media, &mut document, out);
         for user in document.users.into_iter().flat_map(|users| users.users) {
             let Ok(uri) = UserUri::parse(&user.entity) else { continue };
             let mut legs = if user.state == State::Deleted { Vec::new() } else { user.endpoints };

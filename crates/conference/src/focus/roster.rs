@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use confab_schema::{
-    conference_info::{Endpoint, EndpointStatus, JoiningMethod, Role, State, User},
+    conference_info::{Endpoint, EndpointStatus, JoiningMethod, MediaFilter, Role, State, User},
     uri::{McuType, UserUri},
 };
 use serde::{Deserialize, Serialize};
@@ -229,6 +229,13 @@ impl Roster {
     pub(super) fn legs_on(&self, media: McuType) -> Vec<(UserUri, Vec<Endpoint>)> {
         let people = self.people.iter();
         people.filter_map(|(user, person)| Some((user.clone(), person.legs.get(&media)?.clone()))).collect()
+    }
+
+    /// Whether a leader has somebody wait on one conferencing server: he is not heard and hears nothing.
+    pub(super) fn is_held(&self, user: &UserUri, media: McuType) -> bool {
+        let legs = self.people.get(user).and_then(|person| person.legs.get(&media));
+        let streams = legs.into_iter().flatten().flat_map(|leg| &leg.media);
+        streams.into_iter().any(|stream| stream.egress_filter == Some(MediaFilter::Block))
     }
 
     /// Forgets one endpoint on one conferencing server.

@@ -144,6 +144,7 @@ impl Traced for Action {
             Action::AcceptCommand { .. }
             | Action::EndSubscription { .. }
             | Action::InviteOver { .. }
+            | Action::SaveCalls { .. }
             | Action::CountPeople { .. }
             | Action::ExpectEnd { .. } => return None,
         };

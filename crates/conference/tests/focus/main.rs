@@ -17,4 +17,5 @@ mod settings;
 mod snapshot;
 mod stage;
 mod telling;
+mod voices;
 mod watcher;

@@ -456,6 +456,7 @@ pub(super) fn describe(call: Option<&Call>, gate: Gate) -> Vec<Media> {
             label: Some(format!("main-{word}")),
             status: direction.map(status),
             ingress_filter: Some(filter),
+            egress_filter: (gate == Gate::Waiting).then_some(MediaFilter::Block),
             ..Media::default()
         }
     };

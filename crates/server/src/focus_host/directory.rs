@@ -1,6 +1,7 @@
 //! Every active conference of this process: one task each, started by the first request to its URI
 //! with the record the database has (step 4), gone when the meeting is over.
 
+mod carrier;
 pub(crate) mod look_again;
 mod saving;
 
@@ -9,6 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use carrier::Carrier;
 use confab_conference::{
     focus::{self, Focus},
     policy::MeetingPolicy,
@@ -404,6 +406,10 @@ impl Shell {
                 self.courier(media, control_url, request);
             }
             focus::Action::Save { record, change } => return self.save(*record, change).await,
+            focus::Action::SaveCalls { calls } => {
+                let (store, conference) = (self.directory.services.store.clone(), self.conference.clone());
+                tokio::spawn(async move { carrier::save_calls(&*store, &conference, &calls).await });
+            }
             focus::Action::CountPeople { count } => {
                 if let Some(entry) = self.directory.active().conferences.get_mut(&self.conference) {
                     entry.people = count;
@@ -504,8 +510,14 @@ impl Shell {
         if self.couriers.get(&media).is_none_or(|courier| courier.control_url != control_url) {
             // Unbounded, yet the Focus bounds it: it holds back commands it has not been answered.
             let (commands, queue) = mpsc::unbounded_channel();
-            let control = self.directory.services.control.clone();
-            tokio::spawn(carry(media, control_url.clone(), queue, control, self.events.clone()));
+            let carrier = Carrier {
+                media,
+                url: control_url.clone(),
+                directory: self.directory.clone(),
+                conference: self.conference.clone(),
+                events: self.events.clone(),
+            };
+            tokio::spawn(carrier.carry(queue));
             self.couriers.insert(media, Courier { control_url, commands });
         }
         if let Some(courier) = self.couriers.get(&media) {
@@ -527,31 +539,5 @@ async fn give_back(control: &ControlClient, conference: &ConferenceUri, event: E
     );
     if let Err(error) = control.post(&control_url, CCCP, request.to_bytes()).await {
         debug!(%conference, %error, "a conferencing server could not be released");
-    }
-}
-
-/// Posts commands to an MCU, one after the other.
-async fn carry(
-    media: McuType,
-    url: String,
-    mut commands: mpsc::UnboundedReceiver<cccp::Request>,
-    control: ControlClient,
-    events: mpsc::Sender<Event>,
-) {
-    while let Some(request) = commands.recv().await {
-        let request_id = request.request_id;
-        let answer = control.post(&url, CCCP, request.to_bytes()).await;
-        let event = match answer.map(|body| cccp::Response::parse(&body)) {
-            Ok(Ok(response)) => focus::Event::McuAnswered { media, response },
-            Ok(Err(error)) => {
-                warn!(%url, %error, "an MCU's answer could not be read");
-                focus::Event::McuUnreachable { media, request_id }
-            }
-            Err(error) => {
-                warn!(%error, "a command did not reach its MCU");
-                focus::Event::McuUnreachable { media, request_id }
-            }
-        };
-        let _ = events.send(Event::Focus(event)).await;
     }
 }

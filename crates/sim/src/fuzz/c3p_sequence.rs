@@ -364,6 +364,7 @@ impl Stage {
                     return self.perform(out);
                 }
                 Action::Save { .. }
+                | Action::SaveCalls { .. }
                 | Action::CountPeople { .. }
                 | Action::ExpectEnd { .. }
                 | Action::MoveMcu { .. } => {}

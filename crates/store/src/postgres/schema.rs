@@ -12,9 +12,10 @@ use crate::open_error::{SchemaError, known_version};
 const APPLICATION: i64 = 0x434f_4e46;
 
 /// What leads from each schema version to the next; version 0 is the empty database.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/postgres/0001_conferences_and_accounts.sql"),
     include_str!("../../migrations/postgres/0002_conference_keys.sql"),
+    include_str!("../../migrations/postgres/0003_calls.sql"),
 ];
 
 /// How long one statement of a migration may take, and how long it waits for another program's: many

@@ -12,9 +12,10 @@ use crate::open_error::{SchemaError, known_version};
 const APPLICATION_ID: i64 = 0x434f_4e46;
 
 /// What leads from each schema version to the next; version 0 is the empty file.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_conferences_and_accounts.sql"),
     include_str!("../../migrations/sqlite/0002_conference_keys.sql"),
+    include_str!("../../migrations/sqlite/0003_calls.sql"),
 ];
 
 /// How often we try to switch to WAL mode while others open the same new file, and how long we

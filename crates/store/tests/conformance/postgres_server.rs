@@ -67,7 +67,7 @@ async fn a_reopened_database_holds_what_was_written() {
     assert_eq!(all(&store).await, std::slice::from_ref(&kept));
     assert_eq!(store.accounts().await.unwrap(), [account("ann")]);
     store.save_conference(&ConferenceRecord { version: 2, ..kept }).await.unwrap();
-    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|2");
+    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|3");
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_database_of_version_1_is_brought_up_to_date_with_its_records() {
          INSERT INTO marker VALUES (1129270854, 1)"
     ));
     rows_of_version_1_are_read(&database.open().await).await;
-    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|2");
+    assert_eq!(database.sql("SELECT application, version FROM confab.marker"), "1129270854|3");
     assert_eq!(all(&database.open().await).await[0].version, 8, "once is enough");
 }
 

@@ -102,7 +102,7 @@ async fn a_file_of_version_1_is_brought_up_to_date_with_its_records() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(all(&store).await[0].version, 8, "once is enough");
 }
