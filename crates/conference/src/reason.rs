@@ -238,9 +238,7 @@ impl Reason {
             Reason::NotPresenter => {
                 "Only leaders of the conference may do this. Ask a leader to promote you."
             }
-            Reason::HardMuted => {
-                "A leader has muted everybody, and only leaders have somebody heard again. Ask a leader."
-            }
+            Reason::HardMuted => "A leader has muted everybody. Ask a leader to have you heard again.",
             Reason::OrganizerLeads => "The organizer always leads and cannot be made an attendee.",
             Reason::AttendeeDialOut => "Only leaders may call others in. Ask a leader to do it.",
             Reason::NotJoined => "You are not in this conference. Join it first.",

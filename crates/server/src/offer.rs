@@ -4,12 +4,15 @@
 use bytes::Bytes;
 use confab_conference::reason::Reason;
 use confab_schema::uri::McuType;
-use confab_sip::{Request, Response, Sdp};
+use confab_sip::{
+    Request, Response, Sdp,
+    sdp::body::{self, Unreadable},
+};
 
 use crate::{control_link::CCCP, refusal};
 
 /// The type of session descriptions.
-pub const SDP: &str = "application/sdp";
+pub const SDP: &str = body::CONTENT_TYPE;
 /// Warnings (RFC 3261 §20.43): a medium that is not available, and one in a form that is not.
 const NOT_AVAILABLE: u16 = 304;
 const INCOMPATIBLE: u16 = 305;
@@ -23,12 +26,12 @@ impl Offer {
     /// # Errors
     /// The refusal of a body that is neither a readable session description nor empty.
     pub fn of(request: &Request) -> Result<Offer, Response> {
-        match request.headers.content_type() {
-            Some(kind) if kind.kind.eq_ignore_ascii_case(SDP) => {
-                Sdp::parse(&request.body).map(|sdp| Offer(Some(sdp))).map_err(|_| Response::to(request, 400))
+        match body::read(&request.headers, &request.body) {
+            Ok(described) => Ok(Offer(described.map(|described| described.sdp))),
+            Err(Unreadable::Malformed) => Err(Response::to(request, 400)),
+            Err(Unreadable::WrongType) => {
+                Err(Response::to(request, 415).with_header("Accept", format!("{CCCP}, {SDP}")))
             }
-            None if request.body.is_empty() => Ok(Offer(None)),
-            _ => Err(Response::to(request, 415).with_header("Accept", format!("{CCCP}, {SDP}"))),
         }
     }
 
@@ -133,6 +136,12 @@ mod tests {
         assert_eq!(Offer::of(&request).map(|_| ()).unwrap_err().status, 400);
         request.set_body("text/plain", "v=0\r\n".into());
         assert_eq!(Offer::of(&request).map(|_| ()).unwrap_err().status, 415);
+        let kind = "multipart/alternative;boundary=b";
+        request.set_body(
+            kind,
+            "--b\r\nContent-Type: application/sdp\r\n\r\nm=audio 4 RTP/AVP 0\r\n--b--\r\n".into(),
+        );
+        assert_eq!(Offer::of(&request).unwrap().media(), [McuType::AudioVideo]);
         let bare = Request::new(Method::Invite, Uri::sip("ann", "example.test"));
         assert!(Offer::of(&bare).unwrap().is_empty());
     }

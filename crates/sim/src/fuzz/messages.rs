@@ -1,11 +1,14 @@
 //! The text layer of SIP under any bytes: nothing panics, and what was read is printed so that it
 //! reads the same again.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use confab_sip::{
     Dialog, Headers, Message, NameAddr, Response, Sdp,
     frame::{Frame, Framer},
     multipart,
+    sdp::rtp::RtpMedium,
 };
 
 /// Every piece of a stream is at most this long, in bytes, when it comes in pieces.
@@ -96,4 +99,12 @@ pub fn sdp(bytes: &[u8]) {
     let again = Sdp::parse(&printed).expect("what was printed can be read");
     assert_eq!(again.to_bytes(), printed, "what was printed is printed the same again");
     drop((sdp.message().is_some(), sdp.accept_types()));
+    for medium in &sdp.media {
+        let rtp = RtpMedium::read(&sdp, medium);
+        let _ = (rtp.rtp_address(), rtp.rtcp_address());
+        let written = Sdp::of_media(Ipv4Addr::LOCALHOST.into(), 1, 1, vec![rtp.write()]).to_bytes();
+        let again = Sdp::parse(&written).expect("what was written can be read");
+        let again = RtpMedium::read(&again, &again.media[0]);
+        assert_eq!((again.formats, again.crypto), (rtp.formats, rtp.crypto), "what was understood stays");
+    }
 }

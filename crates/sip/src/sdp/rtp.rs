@@ -357,7 +357,8 @@ fn encoding(value: &str) -> Option<(u8, (&str, u32, u8))> {
     let (number, encoding) = numbered(value)?;
     let mut pieces = encoding.trim().split('/');
     let (name, clock) = (pieces.next()?, pieces.next()?.parse().ok()?);
-    let channels = pieces.next().map_or(Some(1), |channels| channels.parse().ok())?;
+    let channels =
+        pieces.next().map_or(Some(1), |channels| channels.parse().ok()).filter(|channels| *channels > 0)?;
     (!name.is_empty()).then_some((number, (name, clock, channels)))
 }
 

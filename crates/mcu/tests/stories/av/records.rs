@@ -10,7 +10,7 @@ use confab_schema::{
 };
 use confab_sip::Method;
 
-use crate::{joining::*, room::*};
+use crate::{av::joining::*, room::*};
 
 fn quality(received: u64) -> Quality {
     Quality { received, lost: 2, jitter: Duration::from_millis(3), mos: 420, ..Quality::default() }

@@ -10,7 +10,7 @@ use confab_schema::{
     },
 };
 
-use crate::{joining::*, room::*};
+use crate::{av::joining::*, room::*};
 
 fn filter(
     user: &str,

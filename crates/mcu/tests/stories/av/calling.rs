@@ -8,7 +8,7 @@ use confab_schema::{
 };
 use confab_sip::Method;
 
-use crate::{joining::*, room::*};
+use crate::{av::joining::*, room::*};
 
 #[test]
 fn somebody_is_called_with_an_offer_of_ours() {

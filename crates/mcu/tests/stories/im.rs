@@ -1,0 +1,8 @@
+//! The IM MCU in whole conferences: Focus on one side, people on the other.
+
+mod dial_out;
+mod handover;
+mod membership;
+mod messages;
+mod model;
+mod timers;
