@@ -65,6 +65,11 @@ pub(crate) struct Voice {
     guess: u32,
     /// It was loud when it was decoded last, whatever it says of itself.
     no_voice_yet_loud: bool,
+    /// How long packets are that are no voice by their own word: when they were decoded last, and now; and
+    /// whether they have become so much longer that they should be decoded again.
+    usual: u32,
+    len: u32,
+    suspect: bool,
     /// The codec it is sent.
     send_codec: Codec,
     outgoing: Outgoing,
@@ -185,6 +190,9 @@ impl Voice {
             meter: g722::Meter::default(),
             guess: LIKELY,
             no_voice_yet_loud: false,
+            usual: 0,
+            len: 0,
+            suspect: false,
             send_codec: spec.send.codec,
             outgoing,
             reception: Reception::default(),
@@ -318,16 +326,30 @@ impl Voice {
             if !self.placed {
                 self.guess = (self.guess + FORGET).min(LIKELY);
             }
-            let packet = self.jitter.packets().and_then(|packets| packets.covering(at));
-            // One who is decoded anyway is as loud as he was found to be, be it a voice or music.
-            let is_active = packet.is_some_and(|packet| {
-                self.placed || self.no_voice_yet_loud || opus::is_active(packet.payload)
-            });
-            return if is_active { self.guess / 8 } else { 0 };
+            return self.measure_whole(at);
         }
         let (one, other) = self.jitter.line().pieces(at, frame);
         // Nearly always in one piece; where it is in two the louder one counts.
         self.meter.hear(one).max(if other.is_empty() { 0 } else { self.meter.hear(other) })
+    }
+
+    fn measure_whole(&mut self, at: u32) -> u32 {
+        let packet = self.jitter.packets().and_then(|packets| packets.covering(at));
+        let Some(packet) = packet else { return 0 };
+        // One who is decoded anyway is as loud as he was found to be, be it a voice or music.
+        if self.placed || self.no_voice_yet_loud || opus::is_active(packet.payload) {
+            return self.guess / 8;
+        }
+        // Whatever he was before: what he says next may be loud.
+        self.guess = LIKELY;
+        self.len = packet.payload.len() as u32;
+        self.suspect = self.len > self.usual + self.usual / 2;
+        0
+    }
+
+    /// Whether packets that are no voice by their own word are longer than they were.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Where to decode what is played now, if it should be looked at whether it is as soft as it says.
@@ -337,6 +359,18 @@ impl Voice {
         let packet = packets.covering(at)?;
         let may_sound = packet.payload.len() > 2 && !opus::is_active(packet.payload);
         may_sound.then_some((packets, at))
+    }
+
+    /// What was doubtful has been decoded, and is so loud.
+    pub fn is_cleared_up(&mut self, level: u32) {
+        self.suspect = false;
+        if level < QUIETEST {
+            self.no_voice_yet_loud = false;
+            self.usual = self.len;
+            return;
+        }
+        self.is_found(level);
+        (self.loudness, self.level) = (level, self.level.max(level));
     }
 
     /// It was decoded, and is so loud.

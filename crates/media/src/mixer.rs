@@ -210,22 +210,21 @@ impl Mixer {
         mix
     }
 
-    /// Whoever sends what is no voice by its own word is decoded once a second nevertheless: it may be
-    /// music, or a tone.
+    /// Whoever sends what is no voice by its own word is decoded once a second nevertheless, and at once
+    /// if there is suddenly more of it: it may be music, or a tone.
     fn look_again(&mut self, legs: &mut [Option<Leg>]) {
+        if !self.probe.is_prepared() {
+            return;
+        }
         for _ in 0..legs.len().div_ceil(ROUND) {
             self.turn = (self.turn + 1) % legs.len().max(ROUND);
-            let Some(leg) = legs.get_mut(self.turn).and_then(Option::as_mut) else { continue };
-            if leg.open_voice().is_none() {
-                continue;
+            if let Some(leg) = legs.get_mut(self.turn).and_then(Option::as_mut) {
+                clear_up(&mut self.probe, &mut self.mix, leg);
             }
-            let Some(voice) = &mut leg.voice else { continue };
-            if let Some((packets, at)) = voice.doubtful() {
-                let sound = self.mix.as_mut();
-                self.probe.sample(packets, at, sound);
-                let level = place::level(sound);
-                voice.is_found(level);
-            }
+        }
+        let is_suspect = |leg: &&mut Leg| leg.voice.as_ref().is_some_and(|voice| voice.is_suspect());
+        for leg in legs.iter_mut().flatten().filter(is_suspect).take(TALKERS) {
+            clear_up(&mut self.probe, &mut self.mix, leg);
         }
     }
 
@@ -305,6 +304,18 @@ impl Mixer {
     fn excluded(&self, variant: usize) -> Option<PersonId> {
         let at = variant.checked_sub(ALL + 1)?;
         self.places.get(at)?.holder().map(|holder| holder.person)
+    }
+}
+
+/// Decodes what a leg says is no voice, and says how loud it is.
+fn clear_up(probe: &mut Whole, sound: &mut [i16; LONGEST_FRAME], leg: &mut Leg) {
+    if leg.open_voice().is_none() {
+        return;
+    }
+    let Some(voice) = &mut leg.voice else { return };
+    if let Some((packets, at)) = voice.doubtful() {
+        probe.sample(packets, at, sound);
+        voice.is_cleared_up(place::level(sound));
     }
 }
 

@@ -18,6 +18,8 @@ mod recording;
 mod reports;
 #[path = "room/sender.rs"]
 mod sender;
+#[path = "room/stories.rs"]
+mod stories;
 
 use bed::Bed;
 use confab_media::{

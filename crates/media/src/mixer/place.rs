@@ -153,8 +153,11 @@ impl Place {
             }
         };
         let sound = &mut self.decoded[..frame];
-        if self.codec.is_whole() {
-            voice.is_found(level(sound));
+        if self.codec.law().is_none() {
+            // What was measured before decoding is a guess.
+            let level = level(sound);
+            voice.is_found(level);
+            self.heard &= level >= QUIETEST;
         }
         let Some(holder) = &mut self.holder else { return };
         if let Some(part) = holder.arriving.take() {
@@ -200,11 +203,8 @@ impl Place {
     /// anything to be heard.
     fn decode(&mut self, voice: &Voice, at: u32) -> bool {
         if self.codec.is_whole() {
-            let decoded = voice
-                .jitter
-                .packets()
-                .is_some_and(|packets| self.whole.decode(packets, at, &mut self.decoded));
-            return decoded && voice.loudness > 0;
+            let packets = voice.jitter.packets();
+            return packets.is_some_and(|packets| self.whole.decode(packets, at, &mut self.decoded));
         }
         let line = voice.jitter.line();
         let law = self.codec.law();
@@ -216,7 +216,7 @@ impl Place {
                 let (one, other) = line.pieces(at, PIECE);
                 decode_piece(law, &mut self.g722, one, other, piece);
                 self.concealer.hear(piece);
-                heard |= voice.loudness > 0;
+                heard |= law.is_none() || voice.loudness > 0;
             } else {
                 heard |= self.concealer.fill(piece);
             }

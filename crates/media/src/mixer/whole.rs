@@ -36,6 +36,11 @@ impl Whole {
         }
     }
 
+    /// Whether there is a decoder.
+    pub fn is_prepared(&self) -> bool {
+        self.decoder.is_some()
+    }
+
     /// Begins with another voice.
     pub fn reset(&mut self) {
         self.len = 0;

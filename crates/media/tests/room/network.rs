@@ -133,6 +133,12 @@ fn a_good_network_is_not_heard_at_all() {
         call.run(5);
         let (least, _) = call.heard(4);
         assert!(least > 0.9, "{codec:?}: {least}");
+        // From the end of a packet to the next tick, and what the codec takes: nothing is kept back.
+        let delay = call.delay();
+        assert!(
+            delay <= Duration::from_millis(if codec == Codec::Opus { 35 } else { 21 }),
+            "{codec:?}: {delay:?}"
+        );
         let quality = call.quality();
         assert_eq!((quality.lost, quality.late, quality.rejected), (0, 0, 0));
     }
