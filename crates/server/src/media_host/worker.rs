@@ -215,11 +215,9 @@ impl Hosted {
             }
             for _ in 0..AT_ONCE {
                 let socket = &self.hands.sockets[index];
-                let came = match socket.peer {
-                    Some(peer) => socket.socket.recv(&mut buffer[..]).map(|length| (length, peer)),
-                    None => socket.socket.recv_from(&mut buffer[..]),
-                };
-                match came {
+                // Whose it is, is asked of a connected socket as well: what others sent before it was connected waits
+                // in it still.
+                match socket.socket.recv_from(&mut buffer[..]) {
                     Ok((length, from)) => {
                         let port = socket.port;
                         self.room.receive(now, port, from, &mut buffer[..length], &mut self.hands);
@@ -286,11 +284,61 @@ impl Sink for Hands {
         }
     }
 
+    fn disconnect(&mut self, port: Port) {
+        for index in self.places.get(&port).into_iter().flatten().flatten() {
+            let socket = &mut self.sockets[*index];
+            // The port stays bound; only its one peer is forgotten.
+            if socket.peer.take().is_some() && rustix::net::connect_unspec(&socket.socket).is_err() {
+                error!("{:?} goes on hearing its old peer alone", port.leg);
+            }
+        }
+    }
+
     fn tell(&mut self, event: Event) {
         if let Event::Closed { leg, .. } = event {
             self.closed.push(leg);
         }
         // Nobody listens any more when the conference is over, and then the room ends.
         let _ = self.says.send(Said::Event(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_media::session::Kind;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_port_hears_its_one_peer_until_he_moves() {
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (peer, other) = (socket(), socket());
+        // A number that the system chose would be given back with the peer.
+        let number = socket().local_addr().unwrap().port();
+        let ours = UdpSocket::bind(("127.0.0.1", number)).unwrap();
+        ours.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let (local, theirs) = (ours.local_addr().unwrap(), peer.local_addr().unwrap());
+        let port = Port { leg: LegId(1), kind: Kind::Audio, flow: Flow::Rtp };
+        let mut hands = Hands {
+            sockets: Vec::new(),
+            places: BTreeMap::new(),
+            says: unbounded_channel().0,
+            closed: Vec::new(),
+        };
+        hands.add(vec![Opened { port, socket: ours, local }]);
+        let hears = |hands: &Hands| {
+            let came = hands.sockets[0].socket.recv_from(&mut [0; 10]);
+            came.ok().map(|(_, from)| from)
+        };
+        hands.connect(port, theirs);
+        other.send_to(b"x", local).unwrap();
+        peer.send_to(b"x", local).unwrap();
+        assert_eq!(hears(&hands), Some(theirs));
+        assert_eq!(hears(&hands), None);
+        hands.disconnect(port);
+        assert_eq!(hands.sockets[0].socket.local_addr().unwrap(), local, "where it was");
+        other.send_to(b"x", local).unwrap();
+        assert_eq!(hears(&hands), Some(other.local_addr().unwrap()));
     }
 }
