@@ -93,31 +93,33 @@ fn answer_all(agent: &mut Agent, wanted: &mut Wanted) {
     }
 }
 
-#[test]
-fn draft_6_as_sipe_offers_it() {
-    // 32 and 16 bytes in base64 without padding, one pair of credentials for both components, and
-    // another candidate with its own.
+/// SIPE's offer and ours: 32 and 16 bytes in base64 without padding, one pair of credentials for both
+/// components, and another candidate of SIPE's with its own.
+fn sipes_offer() -> IceSpec {
     let sipe = text("c2lwZS1jYW5kaWRhdGUtb25lLXVzZXItMzItYnl0ZXM", "c2lwZS1vbmUtMTZieXRlcw");
     let other = text("c2lwZS1jYW5kaWRhdGUtdHdvLXVzZXItMzItYnl0ZXM", "c2lwZS10d28tMTZieXRlcw");
     let ours = text("Y29uZmFiLWNhbmRpZGF0ZS11c2VyLTMyLWJ5dGVzISE", "Y29uZmFiLTE2LWJ5dGVzIQ");
     let with = |candidate, own: &IceCredentials| Candidate { credentials: Some(own.clone()), ..candidate };
-    let offer = IceSpec {
-        local: ours.clone(),
-        remote: sipe.clone(),
+    let theirs = vec![
+        with(candidate(1, 830, "192.0.2.2:48643"), &sipe),
+        with(candidate(2, 830, "192.0.2.2:51181"), &sipe),
+        with(candidate(1, 450, "203.0.113.2:48643"), &other),
+    ];
+    IceSpec {
         local_candidates: vec![
             with(candidate(1, 830, "192.0.2.10:4000"), &ours),
             with(candidate(2, 830, "192.0.2.10:4001"), &ours),
         ],
+        local: ours,
+        remote: sipe,
         multiplexed: false,
-        ..spec(
-            IceDialect::Draft6,
-            vec![
-                with(candidate(1, 830, "192.0.2.2:48643"), &sipe),
-                with(candidate(2, 830, "192.0.2.2:51181"), &sipe),
-                with(candidate(1, 450, "203.0.113.2:48643"), &other),
-            ],
-        )
-    };
+        ..spec(IceDialect::Draft6, theirs)
+    }
+}
+
+#[test]
+fn draft_6_as_sipe_offers_it() {
+    let offer = sipes_offer();
     let (mut agent, mut wanted) = agent(&offer);
     let sipe_name = b"sipe-candidate-one-user-32-bytes";
     let our_name = b"confab-candidate-user-32-bytes!!";
@@ -162,9 +164,8 @@ fn draft_6_as_sipe_offers_it() {
     assert_eq!(wanted.told.len(), 1);
     assert_eq!(agent.destination(Flow::Rtcp), Some(address("192.0.2.2:51181")));
     // New credentials do.
-    let anew = IceSpec { remote: other.clone(), remote_candidates: Vec::new(), ..offer };
-    let fresh = IceSpec { remote: text("bmV3", "bmV3"), ..anew };
-    agent.renegotiate(NOW + 6 * TICK, &fresh);
+    let anew = IceSpec { remote: text("bmV3", "bmV3"), remote_candidates: Vec::new(), ..offer };
+    agent.renegotiate(NOW + 6 * TICK, &anew);
     assert_eq!((agent.outcome, agent.pairs.len()), (Outcome::Checking, 0));
     assert_eq!(agent.destination(Flow::Rtcp), Some(address("192.0.2.2:51181")), "until there is better");
 }
