@@ -92,17 +92,22 @@ impl Sender {
         let mut packet = vec![0; 12];
         header.write(&[], &mut packet);
         let rate = self.codec.rate().unwrap();
+        let hz = rate.frame() as f64 * 50.0;
         let mut payload = vec![0; 1000];
         let mut filled = 0;
-        for _ in 0..self.tens / 2 {
-            let sound: Vec<i16> =
-                (0..rate.frame()).map(|_| self.sample(rate.frame() as f64 * 50.0)).collect();
+        if let Encoder::G711(law) = self.encoder {
+            let sound: Vec<i16> = (0..self.tens * 80).map(|_| self.sample(hz)).collect();
+            law.encode(&sound, &mut payload);
+            filled = sound.len();
+        }
+        while filled == 0 || filled < self.tens as usize / 2 * 160 && self.codec == Codec::G722 {
+            let sound: Vec<i16> = (0..rate.frame()).map(|_| self.sample(hz)).collect();
             filled += self.encoder.encode(&sound, &mut payload[filled..]);
         }
         payload.truncate(filled);
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(self.tens / 2 * self.codec.clock_step());
+        self.timestamp = self.timestamp.wrapping_add(self.tens * self.codec.clock_step() / 2);
         packet
     }
 
