@@ -74,7 +74,7 @@ struct Shared {
     clock: Clock,
     flows: FlowLog,
     sip: mpsc::Sender<SipEvent>,
-    conferences: Mutex<BTreeMap<ConferenceUri, Entry>>,
+    conferences: Mutex<Conferences>,
     last_id: AtomicU64,
     /// By which the factory knows when it was started again.
     instance: String,
@@ -83,6 +83,35 @@ struct Shared {
     /// Until when the factory counts on this MCU, in microseconds: so long after the last report
     /// that it took.
     counted_on_until: AtomicU64,
+}
+
+/// The conferences that are here.
+#[derive(Default)]
+struct Conferences {
+    entries: BTreeMap<ConferenceUri, Entry>,
+    /// Which one commands are for, by the last part of their URL.
+    tokens: BTreeMap<String, ConferenceUri>,
+}
+
+impl Conferences {
+    /// A new conference; a former one of the same name is commanded no more.
+    fn insert(&mut self, conference: ConferenceUri, entry: Entry) {
+        self.tokens.insert(entry.token.clone(), conference.clone());
+        if let Some(former) = self.entries.insert(conference, entry) {
+            self.tokens.remove(&former.token);
+        }
+    }
+
+    /// The conference with this token is here no more; a newer one of the same name is left alone.
+    fn remove(&mut self, token: &str) {
+        if let Some(conference) = self.tokens.remove(token) {
+            self.entries.remove(&conference);
+        }
+    }
+
+    fn commanded_by(&self, token: &str) -> Option<&Entry> {
+        self.entries.get(self.tokens.get(token)?)
+    }
 }
 
 struct Entry {
@@ -165,13 +194,13 @@ impl McuHost {
             return;
         }
         let left = std::mem::take(&mut *self.conferences());
-        if !left.is_empty() {
+        if !left.entries.is_empty() {
             warn!(
-                conferences = left.len(),
+                conferences = left.entries.len(),
                 "the factory was out of reach for too long; they go on elsewhere"
             );
         }
-        for entry in left.into_values() {
+        for entry in left.entries.into_values() {
             let host = self.clone();
             // Should the factory have heard us after all, then the Focus learns of it by this.
             tokio::spawn(async move { host.report_loss(&entry.focus_url).await });
@@ -182,8 +211,8 @@ impl McuHost {
         let shared = &self.shared;
         let (conferences, participants) = {
             let conferences = self.conferences();
-            let people = conferences.values().map(|entry| entry.people.load(Ordering::Relaxed));
-            (conferences.len(), people.fold(0, u32::saturating_add))
+            let people = conferences.entries.values().map(|entry| entry.people.load(Ordering::Relaxed));
+            (conferences.entries.len(), people.fold(0, u32::saturating_add))
         };
         let status = match conferences {
             _ if shared.draining.load(Ordering::Relaxed) => ServerStatus::Full,
@@ -214,7 +243,7 @@ impl McuHost {
 
     /// How many conferences are here.
     pub fn conference_count(&self) -> usize {
-        self.conferences().len()
+        self.conferences().entries.len()
     }
 
     /// Takes what is posted to this MCU: conferences, and commands to one.
@@ -255,7 +284,7 @@ impl McuHost {
             limits: shared.limits.clone(),
         };
         let draining = shared.draining.load(Ordering::Relaxed);
-        if draining || self.conferences().len() >= CONFERENCE_LIMIT {
+        if draining || self.conference_count() >= CONFERENCE_LIMIT {
             return cccp::Response::failed(request, "serverBusy");
         }
         let machine = shared.mcu.lock().expect("no MCU panics").add_conference(spec, clock::entropy());
@@ -288,7 +317,7 @@ impl McuHost {
         let token = clock::entropy().hex::<16>();
         let open = Arc::new(Mutex::new(BTreeMap::new()));
         let (courier, posts) = mpsc::unbounded_channel();
-        let carrying = self.clone().carry(posts, focus_url.clone(), conference.clone(), token.clone());
+        let carrying = self.clone().carry(posts, focus_url.clone(), token.clone());
         let carrying = tokio::spawn(carrying);
         let people = Arc::default();
         let shell = Shell {
@@ -298,7 +327,7 @@ impl McuHost {
             present: BTreeSet::new(),
             people: Arc::clone(&people),
             courier,
-            room: self.open_room(&conference, &token, &focus_url, &events),
+            room: self.open_room(&token, &focus_url, &events),
         };
         let entry = Entry { events, token: token.clone(), focus_url: focus_url.clone(), open, people };
         self.conferences().insert(conference.clone(), entry);
@@ -307,7 +336,7 @@ impl McuHost {
         let running = tokio::spawn(drive(Boxed(machine), queue, host.shared.clock, shell));
         tokio::spawn(async move {
             let died = running.await.is_err();
-            host.forget(&conference, &own_token);
+            host.conferences().remove(&own_token);
             if died {
                 error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
                 // What it told before, its successor needs.
@@ -319,22 +348,16 @@ impl McuHost {
     }
 
     /// A room for a conference, which hears what happens there; none where there is no data plane.
-    fn open_room(
-        &self,
-        conference: &ConferenceUri,
-        token: &str,
-        focus_url: &str,
-        events: &mpsc::Sender<Event>,
-    ) -> Option<Room> {
+    fn open_room(&self, token: &str, focus_url: &str, events: &mpsc::Sender<Event>) -> Option<Room> {
         let media = self.shared.data_plane.as_ref()?;
         let (tells, mut told) = mpsc::unbounded_channel();
-        let (host, conference, events) = (self.clone(), conference.clone(), events.clone());
+        let (host, events) = (self.clone(), events.clone());
         let (token, focus_url) = (token.to_owned(), focus_url.to_owned());
         tokio::spawn(async move {
             while let Some(said) = told.recv().await {
                 let Said::Event(event) = said else {
                     // As if the conference itself had broken.
-                    host.forget(&conference, &token);
+                    host.conferences().remove(&token);
                     drop(events);
                     return host.report_loss(&focus_url).await;
                 };
@@ -344,14 +367,6 @@ impl McuHost {
             }
         });
         Some(media.open_room(tells))
-    }
-
-    /// The conference with this token is here no more; a newer one of the same name is left alone.
-    fn forget(&self, conference: &ConferenceUri, token: &str) {
-        let mut conferences = self.conferences();
-        if conferences.get(conference).is_some_and(|entry| entry.token == token) {
-            conferences.remove(conference);
-        }
     }
 
     /// A conference is lost here: its Focus provisions anew, and nobody else notices.
@@ -368,7 +383,6 @@ impl McuHost {
         self,
         mut posts: mpsc::UnboundedReceiver<(&'static str, Bytes)>,
         focus_url: String,
-        conference: ConferenceUri,
         token: String,
     ) {
         let Shared { control, clock, .. } = &*self.shared;
@@ -379,7 +393,7 @@ impl McuHost {
                     // The Focus is over, and then deleteConference is on its way; or it has another
                     // MCU, and then nobody will ever end this.
                     clock.sleep_until(Some(clock.now() + HEALTH_LIMIT)).await;
-                    return self.forget(&conference, &token);
+                    return self.conferences().remove(&token);
                 }
                 // It or its successor provisions anew if it needs to.
                 Err(error) => debug!(%error, "the Focus does not take what an MCU reports"),
@@ -393,7 +407,7 @@ impl McuHost {
         let id = self.shared.last_id.fetch_add(1, Ordering::Relaxed);
         let events = {
             let conferences = self.conferences();
-            let entry = conferences.values().find(|entry| entry.token == token)?;
+            let entry = conferences.commanded_by(token)?;
             entry.open.lock().expect("nobody panics while holding it").insert(id, answer);
             entry.events.clone()
         };
@@ -408,11 +422,11 @@ impl McuHost {
             self.step_aside_if_replaced();
             return true;
         }
-        let events = self.conferences().get(conference).map(|entry| entry.events.clone());
+        let events = self.conferences().entries.get(conference).map(|entry| entry.events.clone());
         events.is_some_and(|events| events.try_send(event).is_ok())
     }
 
-    fn conferences(&self) -> std::sync::MutexGuard<'_, BTreeMap<ConferenceUri, Entry>> {
+    fn conferences(&self) -> std::sync::MutexGuard<'_, Conferences> {
         self.shared.conferences.lock().expect("nobody panics while holding the table")
     }
 }
