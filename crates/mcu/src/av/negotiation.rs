@@ -28,6 +28,9 @@ const TELEPHONE_EVENT: u8 = 101;
 /// What telephone events are taken: keys and the hook flash (RFC 4733 §3.2).
 const EVENTS: &str = "0-16";
 
+/// What receivers of pictures may ask their senders for: a whole one (RFC 4585 §6.3.1, RFC 5104 §4.3.1).
+const WISHES: [&str; 2] = ["nack pli", "ccm fir"];
+
 /// How much sound a packet of ours holds unless another is asked for, in milliseconds.
 const PACKET_TIME_MS: u16 = 20;
 
@@ -128,6 +131,7 @@ impl Own {
             crypto,
             encryption: offer.encryption.filter(|_| spec.protection.is_some()),
             ice,
+            feedback: feedback(self.kind, &offer.feedback, format.number),
             label: offer.label.clone(),
         };
         Ok(Agreed { spec, answer })
@@ -169,6 +173,11 @@ impl Own {
             crypto: crypto.to_vec(),
             encryption: Some(Encryption::Optional),
             ice,
+            feedback: if self.kind == Kind::Video {
+                WISHES.map(|wish| format!("* {wish}")).to_vec()
+            } else {
+                Vec::new()
+            },
             label: None,
         })
     }
@@ -306,7 +315,11 @@ impl Own {
         let mut candidates = self.candidates(own, multiplexed);
         let mut chosen = Vec::new();
         if !theirs.chosen.is_empty() {
-            candidates.retain(|ours| theirs.chosen.contains(&(ours.component, ours.address)));
+            let is_chosen = |ours: &Candidate| theirs.chosen.contains(&(ours.component, ours.address));
+            // Behind a translator of addresses they have chosen one that we do not know of.
+            if candidates.iter().any(is_chosen) {
+                candidates.retain(is_chosen);
+            }
             for component in [1, 2] {
                 let first = theirs.candidates.iter().find(|candidate| candidate.component == component);
                 chosen.extend(first.map(|candidate| (component, candidate.address)));
@@ -431,6 +444,15 @@ fn codec(kind: Kind, format: &Format) -> Option<Codec> {
 fn events(kind: Kind, formats: &[Format], clock: u32) -> Option<&Format> {
     let at = |clock| formats.iter().find(|format| format.is("telephone-event", clock));
     (kind == Kind::Audio).then(|| at(clock).or_else(|| at(8000))).flatten()
+}
+
+/// What may be asked for of what is offered.
+fn feedback(kind: Kind, offered: &[String], number: u8) -> Vec<String> {
+    let is_taken = |line: &&String| {
+        let asked = line.split_once(' ').filter(|(of, _)| *of == "*" || *of == number.to_string());
+        kind == Kind::Video && asked.is_some_and(|(_, wish)| WISHES.contains(&wish.trim()))
+    };
+    offered.iter().filter(is_taken).cloned().collect()
 }
 
 /// A format as our answer has it.

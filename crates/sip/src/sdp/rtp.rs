@@ -58,6 +58,8 @@ pub struct RtpMedium {
     pub encryption: Option<Encryption>,
     /// Connectivity checks, if there are to be any.
     pub ice: Option<Ice>,
+    /// What may be asked of the sender by RTCP, with the payload type or `*` before it (`a=rtcp-fb`, RFC 4585).
+    pub feedback: Vec<String>,
     /// Which of the conference's media it is (`a=label`).
     pub label: Option<String>,
 }
@@ -231,6 +233,7 @@ impl RtpMedium {
             crypto: section.attributes("crypto").take(MAX_CRYPTO).filter_map(Crypto::parse).collect(),
             encryption: section.attribute("encryption").and_then(|word| Encryption::parse(word.trim())),
             ice: Ice::read(sdp, medium),
+            feedback: section.attributes("rtcp-fb").take(MAX_FORMATS).map(str::to_owned).collect(),
             label: section.attribute("label").map(str::to_owned),
         }
     }
@@ -248,6 +251,7 @@ impl RtpMedium {
         for format in &self.formats {
             format.write(&mut section);
         }
+        self.feedback.iter().for_each(|asked| section.push_attribute("rtcp-fb", asked));
         if let Some(time) = self.packet_time_ms {
             section.push_attribute("ptime", &time.to_string());
         }
@@ -442,7 +446,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let text = "v=0\r\no=- 3 7 IN IP4 192.0.2.1\r\ns=session\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
             m=audio 4000 RTP/SAVP 96 101\r\nc=IN IP4 192.0.2.1\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n\
-            a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=rtcp:4001\r\na=rtcp-mux\r\n\
+            a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=rtcp-fb:* nack pli\r\na=ptime:20\r\na=rtcp:4001\r\na=rtcp-mux\r\n\
             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:ggnmEe/dKd/ZVzzjcEyFUI8KWkK3LuM3dtmoAYtW|2^31\r\n\
             a=encryption:optional\r\na=ice-ufrag:Yqlg\r\na=ice-pwd:Oi5xgDBoike0BtGnrtdNSD\r\n\
             a=candidate:1 1 UDP 2028994815 192.0.2.1 4000 typ host\r\na=label:main-audio\r\na=recvonly\r\n";

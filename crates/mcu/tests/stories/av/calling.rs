@@ -1,6 +1,6 @@
 //! Calls to people who are wanted, and sessions that go on after an MCU was lost.
 
-use confab_mcu::{AvOptions, Event};
+use confab_mcu::Event;
 use confab_media::session::{Codec, Command, Event as Plane, Gate, LegId, TransportSpec};
 use confab_schema::{
     cccp::{AddUser, Code, Command as Verb},
@@ -12,7 +12,7 @@ use crate::{av::joining::*, room::*};
 
 #[test]
 fn somebody_is_called_with_an_offer_of_ours() {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     room.enter("bob");
     room.client("bob").sdp = Some(PHONE.to_owned());
     let first = room.command(add_user("bob", "{1}", JoiningMethod::DialedOut)).expect("an answer");
@@ -34,7 +34,7 @@ fn somebody_is_called_with_an_offer_of_ours() {
 #[test]
 fn a_call_that_comes_to_nothing_leaves_no_port_open() {
     for (answer, ports) in [(Some(486), true), (Some(200), true), (Some(486), false)] {
-        let mut room = house(AvOptions::default());
+        let mut room = house(VOICES);
         room.enter("bob");
         room.has_ports = ports;
         room.client("bob").answer = answer;
@@ -50,7 +50,7 @@ fn a_call_that_comes_to_nothing_leaves_no_port_open() {
 
 #[test]
 fn who_is_ejected_while_it_rings_is_not_called_any_more() {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     room.enter("bob");
     room.client("bob").answer = Some(180);
     room.command(add_user("bob", "{1}", JoiningMethod::DialedOut));
@@ -79,7 +79,7 @@ fn another_mcu_goes_on_with_new_ports_and_who_was_mute_stays_so() {
     lost.tell(Event::Media(Plane::Gated { id: 1 }));
     let ann: User = lost.notifications.last().unwrap().users.clone().unwrap().users.remove(0);
 
-    let mut next = house(AvOptions::default());
+    let mut next = house(VOICES);
     next.clients = std::mem::take(&mut lost.clients);
     let uri = next.uri().to_owned();
     let taken = next.command(Verb::AddUser(AddUser { mcu_uri: Some(uri), keys: keys(), user: ann }));

@@ -10,13 +10,16 @@ use crate::room::*;
 pub const PHONE: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
     m=audio 7000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
+/// No pictures, and no checks after draft 6.
+pub const VOICES: AvOptions = AvOptions { draft6: false, draft19: true, rfc8445: true, video: false };
+
 pub fn house(options: AvOptions) -> Room {
     Room::on(&mut AvMcu { options }, McuLimits::default())
 }
 
 /// A conference in which these people talk, by plain phones.
 pub fn voices(names: &[&str]) -> Room {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     for name in names {
         room.expect(name);
         room.enter(name);
@@ -52,7 +55,7 @@ fn lines<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_phone_joins_and_leaves() {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     room.expect("ann");
     room.enter("ann");
     let response = room.invite("ann", "application/sdp", PHONE);
@@ -106,14 +109,11 @@ fn the_best_codec_that_is_offered_is_taken() {
             "m=audio 20000 RTP/AVP 96 97",
         ),
     ] {
-        let (status, answer, _) = offer(
-            AvOptions::default(),
-            &format!("v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/AVP {formats}\r\n"),
-        );
+        let (status, answer, _) =
+            offer(VOICES, &format!("v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/AVP {formats}\r\n"));
         assert_eq!((status, lines(&answer, "m=")), (200, vec![expect]), "{formats}");
     }
-    let (status, why, spec) =
-        offer(AvOptions::default(), "v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/AVP 3 18\r\n");
+    let (status, why, spec) = offer(VOICES, "v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/AVP 3 18\r\n");
     assert_eq!((status, spec), (488, None));
     assert!(why.contains("Opus, G.722 and G.711"), "{why}");
 }
@@ -145,7 +145,7 @@ fn protection_is_answered_as_it_is_offered() {
         ("UDP/TLS/RTP/SAVPF", String::new(), 488, "", None),
     ] {
         let text = format!("v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 {profile} 0\r\n{attributes}");
-        let (got, answer, spec) = offer(AvOptions::default(), &text);
+        let (got, answer, spec) = offer(VOICES, &text);
         assert_eq!(got, status, "{text}");
         if status != 200 {
             assert!(answer.contains("Encryption Levels not compatible"), "{answer}");
@@ -159,7 +159,7 @@ fn protection_is_answered_as_it_is_offered() {
         assert!(crypto.iter().all(|line| line.ends_with("|2^31") && !line.contains(KEY)), "{crypto:?}");
     }
     let marked = format!("v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/SAVP 0\r\n{}", eighty("|2^31|1:4"));
-    let (_, answer, spec) = offer(AvOptions::default(), &marked);
+    let (_, answer, spec) = offer(VOICES, &marked);
     assert!(lines(&answer, "a=crypto:")[0].ends_with("|2^31|1:4"), "sent because it was offered");
     assert_eq!(spec.unwrap().audio.unwrap().protection.unwrap().send.identifier, [0, 0, 0, 1]);
 }
@@ -173,11 +173,11 @@ fn connectivity_checks_are_answered_in_the_dialect_that_is_offered() {
         a=candidate:1 1 UDP 2028994815 192.0.2.2 34080 typ host \r\na=candidate:1 2 UDP 2028994814 192.0.2.2 49995 typ host \r\n\
         a=candidate:2 1 TCP-ACT 1013580031 192.0.2.2 59489 typ host \r\na=rtcp:49995\r\na=encryption:optional\r\n\
         a=ice-ufrag:Yqlg\r\na=ice-pwd:Oi5xgDBoike0BtGnrtdNSD\r\n";
-    let (status, why, _) = offer(AvOptions::default(), DRAFT6);
+    let (status, why, _) = offer(VOICES, DRAFT6);
     assert_eq!(status, 488);
     assert!(why.starts_with("7008;"), "{why}");
 
-    let able = AvOptions { draft6: true, ..AvOptions::default() };
+    let able = AvOptions { draft6: true, ..VOICES };
     let (_, answer, spec) = offer(able, DRAFT6);
     let TransportSpec::Ice(ice) = spec.unwrap().audio.unwrap().transport else { panic!("checks") };
     assert_eq!((ice.dialect, ice.controlling, ice.remote_candidates.len()), (IceDialect::Draft6, false, 2));
@@ -185,7 +185,7 @@ fn connectivity_checks_are_answered_in_the_dialect_that_is_offered() {
     assert!(first.contains(&format!(" 1 {} UDP 0.830 192.0.2.20 20000", ice.local.password)), "{first}");
     assert_eq!(lines(&answer, "a=ice-"), [""; 0]);
 
-    let (_, answer, spec) = offer(AvOptions::default(), DRAFT19);
+    let (_, answer, spec) = offer(VOICES, DRAFT19);
     let TransportSpec::Ice(ice) = spec.unwrap().audio.unwrap().transport else { panic!("checks") };
     assert_eq!(
         (ice.dialect, ice.remote_candidates.len(), ice.local_candidates.len()),
@@ -199,7 +199,7 @@ fn connectivity_checks_are_answered_in_the_dialect_that_is_offered() {
 
     let browser = "v=0\r\na=ice-lite\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\nc=IN IP4 192.0.2.2\r\n\
         m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\na=candidate:1 1 udp 1 192.0.2.2 4000 typ host\r\n";
-    let (_, answer, spec) = offer(AvOptions::default(), browser);
+    let (_, answer, spec) = offer(VOICES, browser);
     let TransportSpec::Ice(ice) = spec.unwrap().audio.unwrap().transport else { panic!("checks") };
     assert!(ice.multiplexed && ice.controlling, "he only answers checks: {ice:?}");
     assert_eq!((ice.dialect, ice.local_candidates.len()), (IceDialect::Rfc8445, 2));
@@ -219,7 +219,7 @@ fn connectivity_checks_are_answered_in_the_dialect_that_is_offered() {
 #[test]
 fn the_other_media_of_an_offer_are_refused() {
     let (_, answer, spec) = offer(
-        AvOptions::default(),
+        VOICES,
         "v=0\r\nc=IN IP6 2001:db8::7\r\nm=video 7002 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n\
          m=audio 7000 RTP/SAVP 0\r\nm=audio 7000 RTP/AVP 8\r\na=sendonly\r\nm=text 9 RTP/AVP 98\r\n",
     );
@@ -232,14 +232,16 @@ fn the_other_media_of_an_offer_are_refused() {
     let audio = spec.audio.unwrap();
     assert!(spec.video.is_none() && !audio.we_send && audio.we_receive);
 
-    let able = AvOptions { video: true, ..AvOptions::default() };
+    let able = AvOptions { video: true, ..VOICES };
     let (_, answer, spec) = offer(
         able,
         "v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 7000 RTP/AVP 0\r\nm=video 7002 RTP/AVP 97 34\r\n\
-         a=rtpmap:97 H264/90000\r\na=fmtp:97 packetization-mode=1\r\n",
+         a=rtpmap:97 H264/90000\r\na=fmtp:97 packetization-mode=1\r\na=rtcp-fb:* nack pli\r\na=rtcp-fb:34 nack pli\r\n\
+         a=rtcp-fb:97 ccm fir\r\na=rtcp-fb:* goog-remb\r\n",
     );
     assert_eq!(lines(&answer, "m="), ["m=audio 20000 RTP/AVP 0", "m=video 20002 RTP/AVP 97"]);
     assert_eq!(lines(&answer, "a=fmtp:97"), ["a=fmtp:97 packetization-mode=1"]);
+    assert_eq!(lines(&answer, "a=rtcp-fb:"), ["a=rtcp-fb:* nack pli", "a=rtcp-fb:97 ccm fir"]);
     assert_eq!(spec.unwrap().video.unwrap().send.codec, Codec::H264);
 }
 
@@ -275,7 +277,7 @@ fn hold_and_resume() {
 
 #[test]
 fn an_invite_without_an_offer_gets_ours() {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     room.expect("ann");
     room.enter("ann");
     let response = room.invite("ann", "", "");
@@ -298,7 +300,7 @@ fn an_invite_without_an_offer_gets_ours() {
 
 #[test]
 fn nobody_without_a_port_gets_in() {
-    let mut room = house(AvOptions::default());
+    let mut room = house(VOICES);
     room.has_ports = false;
     room.expect("ann");
     room.enter("ann");
