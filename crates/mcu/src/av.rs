@@ -63,7 +63,7 @@ pub struct AvOptions {
 
 impl Default for AvOptions {
     fn default() -> AvOptions {
-        AvOptions { draft6: false, draft19: true, rfc8445: true, video: true }
+        AvOptions { draft6: true, draft19: true, rfc8445: true, video: true }
     }
 }
 
