@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ pub struct Baresip {
     unread: Vec<Value>,
     all: Vec<Value>,
     ear: Ear,
+    log: PathBuf,
     _process: Process,
 }
 
@@ -100,6 +102,7 @@ impl Baresip {
             unread: Vec::new(),
             all: Vec::new(),
             ear: Ear::newest(name, folder, "-dec.wav"),
+            log: scratch.log(&format!("baresip-{name}.log")),
             _process: process,
         }
     }
@@ -107,6 +110,14 @@ impl Baresip {
     /// What it hears.
     pub fn ear(&self) -> &Ear {
         &self.ear
+    }
+
+    /// The port of the first description that it has sent or got, for its sound: its own, when it has called.
+    pub fn port(&self) -> u16 {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let mut lines = log.lines().filter_map(|line| line.strip_prefix("m=audio "));
+        let port = lines.next().and_then(|line| line.split(' ').next()?.parse().ok());
+        port.unwrap_or_else(|| panic!("{} has called nobody", self.name))
     }
 
     /// Calls this address and waits until it is answered.

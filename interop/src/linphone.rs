@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::sound::{self, Ear};
 use crate::voice::{Encryption, Voice};
-use crate::{Deadline, Process, Scratch, ports, server};
+use crate::{Deadline, Process, Scratch, poll, ports, server};
+
+/// The codecs it knows and has switched on by itself; speex, which has three, stands last.
+const CODECS: [&str; 7] = ["opus", "PCMU", "PCMA", "GSM", "G722", "G729", "speex"];
 
 /// A running linphone. It answers calls by itself.
 pub struct Linphone {
     name: String,
     address: SocketAddr,
     process: Process,
+    log: PathBuf,
     ear: Ear,
 }
 
@@ -28,8 +33,12 @@ impl Linphone {
             "[proxy_0]\nreg_proxy=<sip:{server};transport=tcp>\nreg_route=<sip:{server};transport=tcp>\n\
              reg_identity=sip:{name}@{domain}\nreg_expires=3600\nreg_sendregister=1\npublish=0\n"
         );
-        let mut phone = Linphone::start(scratch, name, voice, &account);
-        phone.wait("Registration on ", "successful");
+        let phone = Linphone::start(scratch, name, voice, &account);
+        // It says so in its log only.
+        let registered =
+            || fs::read_to_string(&phone.log).is_ok_and(|log| log.contains("to [LinphoneRegistrationOk]"));
+        let registered = poll(Deadline::step(), || registered().then_some(()));
+        assert!(registered.is_some(), "linphone {name} is not registered");
         phone
     }
 
@@ -52,7 +61,7 @@ impl Linphone {
         command.env("HOME", &home).env("XDG_DATA_HOME", home.join(".local/share"));
         command.env("XDG_CONFIG_HOME", home.join(".config"));
         let mut process = Process::start(scratch, &format!("linphone-{name}"), command);
-        process.also_log(log);
+        process.also_log(log.clone());
         let heard = home.join("heard.wav");
         process.write_line("soundcard use files");
         process.wait_line(Deadline::step(), |line| line.contains("Using wav files"));
@@ -60,7 +69,7 @@ impl Linphone {
         process.write_line(&format!("record {}", heard.display()));
         // The header is written when the recording ends; until then there is room for it, which sounds like silence.
         let ear = Ear::raw(name, heard, if voice.codecs.starts_with("pcm") { 8_000 } else { 16_000 });
-        Linphone { name: name.to_owned(), address, process, ear }
+        Linphone { name: name.to_owned(), address, process, log, ear }
     }
 
     /// Where it can be called.
@@ -120,13 +129,24 @@ fn config(voice: &Voice, address: SocketAddr, account: &str) -> String {
     let required = u8::from(matches!(voice.encryption, Encryption::Required));
     let ice = if voice.ice { "[nat_policy_0]\nref=ice\nice_enabled=1\nstun_enabled=0\n" } else { "" };
     let policy = if voice.ice { "nat_policy_ref=ice\n" } else { "" };
-    let codecs: String = (voice.codecs.split(',').enumerate())
-        .map(|(number, codec)| {
-            let (rate, channels) = match codec {
-                "opus" => (48_000, 2),
-                _ => (8_000, 1), // G.722's clock, too (RFC 3551 §4.5.2)
+    let known = |codec: &&str| voice.codecs.split(',').any(|wanted| wanted.eq_ignore_ascii_case(codec));
+    let wanted = voice.codecs.split(',').map(|codec| (codec, true));
+    // Those that stand nowhere it would add.
+    let others = CODECS.iter().filter(|codec| !known(codec)).map(|codec| (*codec, false));
+    let codecs: String = (wanted.chain(others).enumerate())
+        .flat_map(|(number, (codec, on))| {
+            let (rates, channels): (&[u32], u32) = match codec {
+                "opus" => (&[48_000], 2),
+                "speex" => (&[8_000, 16_000, 32_000], 1),
+                _ => (&[8_000], 1), // G.722's clock, too (RFC 3551 §4.5.2)
             };
-            format!("[audio_codec_{number}]\nmime={codec}\nrate={rate}\nchannels={channels}\nenabled=1\n")
+            rates.iter().enumerate().map(move |(place, rate)| {
+                let number = number + place;
+                let on = u8::from(on);
+                format!(
+                    "[audio_codec_{number}]\nmime={codec}\nrate={rate}\nchannels={channels}\nenabled={on}\n"
+                )
+            })
         })
         .collect();
     format!(

@@ -24,8 +24,24 @@ impl Meeting {
     /// alice creates a conference and invites bob, who is taken in; each sees the other.
     pub fn begin(scratch: &Scratch, server: &mut Server) -> Meeting {
         let at = SignOn::Tcp(server.address());
-        let mut alice = Sipe::signed_on(scratch, "alice", at);
+        let alice = Sipe::signed_on(scratch, "alice", at);
         let bob = Sipe::signed_on(scratch, "bob", at);
+        Meeting::of(server, alice, bob)
+    }
+
+    /// The same, and both join its call by their own menu; alice says the first of these tones and bob the second.
+    pub fn with_a_call(scratch: &Scratch, server: &mut Server, tones: [u32; 2]) -> Meeting {
+        let at = SignOn::Tcp(server.address());
+        let alice = Sipe::with_voice(scratch, "alice", at, tones[0]);
+        let bob = Sipe::with_voice(scratch, "bob", at, tones[1]);
+        let mut meeting = Meeting::of(server, alice, bob);
+        for member in [&mut meeting.alice, &mut meeting.bob] {
+            member.joins_the_call();
+        }
+        meeting
+    }
+
+    fn of(server: &mut Server, mut alice: Sipe, bob: Sipe) -> Meeting {
         alice.command(&["new-conf", &bob.uri()]);
         let mut alice = Member::joined(alice);
         let focus = alice.client.focus_uri();
@@ -133,6 +149,14 @@ impl Meeting {
         }
     }
 
+    /// alice removes bob, who is told so.
+    pub fn put_out_bob(&mut self) {
+        let bob = self.bob.client.uri();
+        self.alice.client.command(&["chat-eject", &self.alice.chat, &bob]);
+        self.bob.is_disconnected();
+        self.alice.sees("chat-user-left", &bob);
+    }
+
     /// carol joins and makes the meeting large: who leads is there for everybody, others are not.
     pub fn carol_makes_it_large(&mut self, scratch: &Scratch, server: &Server) {
         let mut carol = Sipe::signed_on(scratch, "carol", SignOn::Tcp(server.address()));
@@ -203,6 +227,12 @@ impl Member {
 
     fn sees(&mut self, event: &str, who: &str) {
         self.client.wait(event, |event| event["conv"] == self.chat && event["who"] == who);
+    }
+
+    /// Joins the call and waits until its sound has found a way.
+    pub fn joins_the_call(&mut self) {
+        self.client.command(&["chat-call", &self.chat]);
+        self.client.wait("media-candidate-pair", |_| true);
     }
 
     /// Says something to the conference.

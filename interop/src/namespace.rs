@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::scratch::logs_of;
 use crate::tools::{self, Tool};
 use crate::{Deadline, Scratch, poll};
+
+/// The address that a network of one's own has, beside loopback; clients that leave loopback out find it.
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 /// Set inside, to the name of the test.
 const INSIDE: &str = "CONFAB_INTEROP_INSIDE";

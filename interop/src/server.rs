@@ -1,7 +1,7 @@
 //! The server under test: a `confab` process with a configuration and a data folder of its own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -52,7 +52,12 @@ impl Server {
 
     /// The same with these further tables in its configuration.
     pub fn start_with(scratch: &Scratch, authentication: Authentication, more: &str) -> Server {
-        let (tcp_and_udp, tls) = (ports::free(), ports::free());
+        Server::start_at(scratch, authentication, Ipv4Addr::LOCALHOST.into(), more)
+    }
+
+    /// The same at this address; its media are there as well.
+    pub fn start_at(scratch: &Scratch, authentication: Authentication, ip: IpAddr, more: &str) -> Server {
+        let [tcp_and_udp, tls] = [ports::free(), ports::free()].map(|free| SocketAddr::new(ip, free.port()));
         let (config, data) = (scratch.file("confab.toml"), scratch.file("data"));
         let auth = if matches!(authentication, Authentication::Nobody) { "[]" } else { DIGEST };
         let text = format!(

@@ -91,6 +91,14 @@ impl Sipe {
         sipe
     }
 
+    /// Joins this conference, and its call by its own menu; waits until its sound has found a way.
+    pub fn joins_the_call(&mut self, conference: &str) {
+        self.command(&["join-conf", conference]);
+        let joined = self.wait("chat-joined", |_| true);
+        self.command(&["chat-call", joined["conv"].as_str().expect("a chat has a name")]);
+        self.wait("media-candidate-pair", |_| true);
+    }
+
     /// Waits until the client has said this in its debug log.
     pub fn wait_logged(&self, text: &str) {
         let said = poll(Deadline::step(), || {
