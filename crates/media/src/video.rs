@@ -161,9 +161,9 @@ impl Switch {
         }
         // Who begins to send may be whom somebody waits for.
         self.is_stale |= !was_seen;
-        let (leg, person) = (stream.leg, stream.person);
+        let leg = stream.leg;
         for other in &mut self.streams {
-            if other.person != person && other.sees() && other.outgoing.format.codec == codec {
+            if other.sees() && other.outgoing.format.codec == codec {
                 other.show(now, leg, packet, begins, &mut self.scratch[..], sink);
             }
         }

@@ -239,6 +239,43 @@ fn an_answer_from_elsewhere_or_of_somebody_else_is_none() {
 }
 
 #[test]
+fn of_two_who_would_be_the_same_the_larger_number_is_controlling() {
+    for (we_control, theirs, answer, then) in [
+        (false, 5, Class::Success, true),
+        (false, 20, Class::Error, false),
+        (true, 5, Class::Error, true),
+        (true, 20, Class::Success, false),
+    ] {
+        let offer = IceSpec { controlling: we_control, ..spec(IceDialect::Rfc8445, Vec::new()) };
+        let (mut agent, mut wanted) = agent(&offer);
+        let transaction = Builder::transaction(IceDialect::Rfc8445, [7; 16]);
+        let mut builder = Builder::new(IceDialect::Rfc8445, Class::Request, &transaction);
+        builder.username(b"LUFR:RUFR");
+        builder.role(we_control, theirs);
+        let check = builder.finish(b"local-password-of-22", false).to_vec();
+        assert!(agent.receive(NOW, Flow::Rtp, address("203.0.113.5:1"), &check, &mut wanted));
+        let sent = Message::read(IceDialect::Rfc8445, &wanted.sent[0].2).expect("an answer");
+        assert_eq!((sent.class(), agent.controlling), (answer, then), "{we_control} {theirs}");
+        assert_eq!(sent.error(), (answer == Class::Error).then_some(487));
+        assert_eq!(agent.pairs.len(), usize::from(answer == Class::Success));
+    }
+}
+
+#[test]
+fn a_check_of_another_session_is_not_answered() {
+    let (mut agent, mut wanted) = agent(&spec(IceDialect::Rfc8445, Vec::new()));
+    for name in [&b"LUFR:ELSE"[..], b"LUFR", b"ELSE:RUFR", b"", b"LUFRRUFR"] {
+        let transaction = Builder::transaction(IceDialect::Rfc8445, [7; 16]);
+        let mut builder = Builder::new(IceDialect::Rfc8445, Class::Request, &transaction);
+        builder.username(name);
+        builder.priority(1);
+        let check = builder.finish(b"local-password-of-22", false).to_vec();
+        assert!(!agent.receive(NOW, Flow::Rtp, address("203.0.113.5:1"), &check, &mut wanted));
+    }
+    assert!(wanted.sent.is_empty() && agent.pairs.is_empty());
+}
+
+#[test]
 fn candidates_have_a_limit() {
     let many = (0..1_000).map(|port| candidate(1, port, &format!("203.0.113.5:{}", port + 1))).collect();
     let (mut agent, mut wanted) = agent(&spec(IceDialect::Rfc8445, many));

@@ -149,11 +149,11 @@ impl Stream {
     pub fn take(&mut self, now: Time, packet: &Packet<'_>) -> Option<Codec> {
         let header = &packet.header;
         let format = self.formats.iter().find(|format| format.number == header.payload_type)?;
+        self.incoming.reception.count(now, header, CLOCK_HZ);
+        self.incoming.ssrc = header.ssrc;
         if self.gate != Gate::Open || !self.we_receive {
             return None;
         }
-        self.incoming.reception.count(now, header, CLOCK_HZ);
-        self.incoming.ssrc = header.ssrc;
         self.incoming.codec = Some(format.codec);
         self.incoming.last = Some(now);
         Some(format.codec)

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use confab_machine::{Entropy, Time};
 use confab_media::{
-    Event, Flow, LegId, Port, Sink, rtcp,
+    Command, Event, Flow, LegId, LegSpec, Port, Room, Sink, rtcp,
     session::{
-        Candidate, CandidateKind, Codec, Format, IceCredentials, IceDialect, IceSpec, Kind, MasterKey,
-        Protection, StreamSpec, Suite, TransportSpec,
+        Candidate, CandidateKind, Codec, Format, Gate, IceCredentials, IceDialect, IceSpec, Kind, MasterKey,
+        PersonId, Protection, StreamSpec, Suite, TransportSpec,
     },
     transport::{Received, Transport},
 };
@@ -40,13 +40,17 @@ fn peer() -> SocketAddr {
 }
 
 fn leg(suite: Option<Suite>, optional: bool, transport: TransportSpec) -> Transport {
+    Transport::new(NOW, PORT, &spec(suite, optional, transport), Entropy::from_seed([1; 32]))
+}
+
+fn spec(suite: Option<Suite>, optional: bool, transport: TransportSpec) -> StreamSpec {
     let key = || {
         let salt = vec![7; if suite == Some(Suite::AesGcm) { 12 } else { 14 }];
         MasterKey { key: [3; 16], salt, identifier: vec![1] }
     };
     let protection = suite.map(|suite| Protection { suite, send: key(), receive: key(), optional });
     let format = Format { number: 0, codec: Codec::Pcmu };
-    let spec = StreamSpec {
+    StreamSpec {
         send: format,
         receive: vec![format],
         receive_events: Some(101),
@@ -56,8 +60,7 @@ fn leg(suite: Option<Suite>, optional: bool, transport: TransportSpec) -> Transp
         ssrc: 1,
         protection,
         transport,
-    };
-    Transport::new(NOW, PORT, &spec, Entropy::from_seed([1; 32]))
+    }
 }
 
 fn plain(mode: u8) -> Transport {
@@ -95,6 +98,31 @@ pub fn rtp(bytes: &[u8]) {
         assert!(packet.len() >= 8 && packet.len() <= datagram.len());
     });
     assert!(seen.sent.is_empty() && seen.connected <= 1);
+    room(datagram);
+}
+
+/// The same to every port of a leg in a room, in which another goes on being heard and seen.
+fn room(bytes: &[u8]) {
+    let plain = || TransportSpec::Plain { rtp: peer(), rtcp: peer() };
+    let stream =
+        |codec| StreamSpec { receive: vec![Format { number: 0, codec }], ..spec(None, false, plain()) };
+    let mut room = Room::new(Entropy::from_seed([1; 32]));
+    let mut seen = Seen::default();
+    for (leg, picture) in [(1, Codec::H264), (2, Codec::Vp8)] {
+        let spec = LegSpec {
+            person: PersonId(leg),
+            audio: Some(stream(Codec::Pcmu)),
+            video: Some(StreamSpec { send: Format { number: 0, codec: Codec::H264 }, ..stream(picture) }),
+        };
+        let command = Command::Set { leg: LegId(leg), spec: Box::new(spec), gate: Gate::Open };
+        room.command(NOW, command, &mut seen);
+    }
+    for (leg, kind) in [(1, Kind::Audio), (1, Kind::Video), (2, Kind::Video)] {
+        let port = Port { leg: LegId(leg), kind, flow: Flow::Rtp };
+        room.receive(NOW, port, peer(), &mut bytes.to_vec(), &mut seen);
+    }
+    (1..5).for_each(|tick| room.tick(NOW + Duration::from_millis(20 * tick), &mut seen));
+    assert!(seen.sent.iter().all(|len| *len <= 1_500), "no packet is longer than a network takes");
 }
 
 /// See [`super::RTCP`]. What is read of reports is written and read again as the same.
