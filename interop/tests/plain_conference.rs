@@ -107,6 +107,10 @@ fn a_voice_phone_makes_a_conference_and_others_are_heard_in_it() {
         daves.ear().hears(&[bob, carol], &[dave]);
         daves.command("hangup", "");
         bobs.ear().hears(&[carol], &[bob, dave]);
+        let metrics = server.confab(&["metrics"]);
+        for line in ["confab_participants 2", "confab_media_rooms 1", "confab_calls_ended_total 1"] {
+            assert!(metrics.lines().any(|metric| metric == line), "{line} is not in:\n{metrics}");
+        }
     });
 }
 

@@ -27,6 +27,7 @@ use tracing::debug;
 
 use crate::{
     flow_log::{self, FlowLog},
+    metrics,
     roles::{McuServer, Server},
 };
 
@@ -90,6 +91,11 @@ async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (S
     match (method, path) {
         (&Method::GET, ["flow", id]) => flow(&server.flows, id),
         (&Method::GET, ["flow", id, "saved"]) => saved_flow(server, id).await,
+        (&Method::GET, ["metrics"]) => {
+            let active = server.directory.active_conferences();
+            let people = active.iter().map(|(_, people)| *people as u64).sum();
+            (StatusCode::OK, metrics::text(active.len() as u64, people, server.media.as_ref()))
+        }
         (&Method::GET, ["conferences"]) => list(server).await,
         (&Method::GET, ["conferences", id]) => show(server, id).await,
         (&Method::POST, ["conferences", id, "end"]) => end(server, id).await,
@@ -105,6 +111,10 @@ async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (S
 fn answer_of_mcu(mcu: &McuServer, method: &Method, path: &[&str]) -> (StatusCode, String) {
     match (method, path) {
         (&Method::GET, ["flow", id]) => flow(&mcu.flows, id),
+        (&Method::GET, ["metrics"]) => {
+            let (conferences, people) = mcu.host.counts();
+            (StatusCode::OK, metrics::text(conferences, people, mcu.host.media()))
+        }
         (&Method::GET | &Method::POST, ["drain"]) => {
             if method == Method::POST {
                 mcu.host.drain();

@@ -173,6 +173,15 @@ pub fn check(place: &Place, print: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `confab metrics`
+///
+/// # Errors
+/// If no server runs.
+pub async fn metrics(place: &Place) -> anyhow::Result<()> {
+    print!("{}", admin::ask(&place.config()?.data, Method::GET, "/metrics").await?);
+    Ok(())
+}
+
 /// `confab flow`
 ///
 /// # Errors

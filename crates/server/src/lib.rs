@@ -23,6 +23,7 @@ pub mod inproc;
 pub mod mcu_factory_host;
 pub mod mcu_host;
 pub mod media_host;
+pub mod metrics;
 mod offer;
 mod open_files;
 pub mod private_ca;

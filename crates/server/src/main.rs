@@ -45,6 +45,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         save: Option<std::path::PathBuf>,
     },
+    /// Print what a running server has done, in the text form of Prometheus.
+    Metrics(cli::Place),
     /// Issue a certificate for the role that another machine shall play.
     Cert(cli::cert::Arguments),
     /// Have a conferencing server take no more conferences, and wait for the last to end.
@@ -67,6 +69,7 @@ async fn main() -> ExitCode {
         Command::User(command) => cli::user::run(&command).await,
         Command::Conference(command) => cli::conference::run(&command).await,
         Command::Flow { place, id, save } => cli::flow(&place, &id, save.as_ref()).await,
+        Command::Metrics(place) => cli::metrics(&place).await,
         Command::Cert(arguments) => cli::cert::run(&arguments),
         Command::Drain(arguments) => cli::drain::run(&arguments).await,
         Command::Load(arguments) => cli::load::run(&arguments),

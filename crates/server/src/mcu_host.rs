@@ -241,6 +241,17 @@ impl McuHost {
         &self.shared.place.server_uri
     }
 
+    /// How many conferences are here, and how many people in them.
+    pub fn counts(&self) -> (u64, u64) {
+        let health = self.health();
+        (health.conferences.into(), health.participants.into())
+    }
+
+    /// What carries its sound and pictures, if it has any.
+    pub fn media(&self) -> Option<&MediaHost> {
+        self.shared.data_plane.as_ref()
+    }
+
     /// How many conferences are here.
     pub fn conference_count(&self) -> usize {
         self.conferences().entries.len()

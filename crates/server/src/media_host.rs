@@ -5,6 +5,7 @@
 //! sent, so that a packet waits for half a period on average and no thread has all to do at once. A
 //! thread without a room in the next slot sleeps over it, and one without any room sleeps.
 
+mod counters;
 mod ports;
 mod worker;
 
@@ -22,6 +23,8 @@ use confab_media::{Command, Event, Flow, LegId, session::Kind};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::{self, Clock};
+use counters::Counters;
+pub use counters::Totals;
 pub use ports::{NoPort, PortRange};
 use worker::{Order, Worker};
 
@@ -42,6 +45,7 @@ struct Thread {
     orders: mpsc::Sender<Order>,
     /// How many rooms it has.
     rooms: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
 }
 
 /// Where media are received.
@@ -63,10 +67,10 @@ impl MediaHost {
     pub fn start(place: MediaPlace, clock: Clock) -> std::io::Result<MediaHost> {
         let threads = (0..place.threads.max(1)).map(|number| {
             let (orders, queue) = mpsc::channel();
-            let rooms = Arc::<AtomicUsize>::default();
-            let worker = Worker::new(queue, clock, Arc::clone(&rooms));
+            let (rooms, counters) = (Arc::<AtomicUsize>::default(), Arc::<Counters>::default());
+            let worker = Worker::new(queue, clock, Arc::clone(&rooms), Arc::clone(&counters));
             thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
-            Ok(Thread { orders, rooms })
+            Ok(Thread { orders, rooms, counters })
         });
         let shared = Shared {
             threads: threads.collect::<std::io::Result<_>>()?,
@@ -74,6 +78,16 @@ impl MediaHost {
             last_room: AtomicU64::new(0),
         };
         Ok(MediaHost { shared: Arc::new(shared) })
+    }
+
+    /// What all threads have done.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for thread in &self.shared.threads {
+            totals.rooms += thread.rooms.load(Ordering::Relaxed) as u64;
+            thread.counters.add_to(&mut totals);
+        }
+        totals
     }
 
     /// Opens a room on the thread that has the fewest. What happens in it is told through `says`.

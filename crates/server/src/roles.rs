@@ -38,6 +38,7 @@ use crate::{
     front_end::{self, Addresses, FrontEnd, FrontEndSetup, Tables},
     inproc::InprocNetwork,
     mcu_factory_host::McuFactoryHost,
+    media_host::MediaHost,
     sip_transport::{self, Arrivals, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
     sweeper::Sweeper,
     vault::Vault,
@@ -64,6 +65,8 @@ pub struct Server {
     pub flows: FlowLog,
     /// The active conferences.
     pub directory: FocusDirectory,
+    /// What carries sound and pictures, if that is done in this process.
+    pub media: Option<MediaHost>,
     /// The conferencing database.
     pub store: Arc<dyn Store>,
     /// The time.
@@ -183,10 +186,12 @@ pub async fn start_with(
     let events = FrontEndEvents::new(front_end_events, transport_events);
     tokio::spawn(async move { drop(drive(machine, events, clock, shell).await) });
 
+    let mut media = None;
     match elsewhere {
         Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
         None => {
             for (host, parts) in mcus(config, im_mcu, av_mcu, clock)? {
+                media = media.or(parts.media.clone());
                 let mcu = start_mcu(parts, config, &network, host, clock, &flows);
                 link(&front_end, mcu.server_uri()).await?;
             }
@@ -199,6 +204,7 @@ pub async fn start_with(
         transport,
         flows,
         directory,
+        media,
         store,
         clock,
         content_grace,

@@ -17,7 +17,7 @@ use confab_media::{Command, Event, Flow, LegId, Port, Room, Sink};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
-use super::{Said, ports::Opened};
+use super::{Said, counters::Counters, ports::Opened};
 use crate::clock::Clock;
 
 /// How long a slot is, in microseconds.
@@ -29,6 +29,8 @@ const LATEST: u64 = 2 * SLOTS;
 /// Datagrams taken from one socket in one slot; the others wait in the system, which drops what is too
 /// much.
 const AT_ONCE: usize = 64;
+/// Orders that are obeyed between two slots that are due.
+const ORDERS_AT_ONCE: usize = 64;
 /// RTCP is looked for once in so many periods.
 const RTCP_EVERY: u64 = 5;
 /// The largest datagram that is taken. A longer one is cut, and then refused by whoever reads it.
@@ -58,6 +60,7 @@ pub(super) struct Worker {
     /// The slot after the one that was done last, counted from the epoch.
     next: u64,
     buffer: Box<[u8; LARGEST]>,
+    counters: Arc<Counters>,
 }
 
 /// A room with its sockets.
@@ -77,6 +80,9 @@ struct Hands {
     says: UnboundedSender<Said>,
     /// Legs that are over, whose sockets are to be closed.
     closed: Vec<LegId>,
+    /// Datagrams that went out and have not been counted.
+    sent: u64,
+    counters: Arc<Counters>,
 }
 
 struct Socket {
@@ -88,7 +94,12 @@ struct Socket {
 }
 
 impl Worker {
-    pub(super) fn new(orders: Receiver<Order>, clock: Clock, count: Arc<AtomicUsize>) -> Worker {
+    pub(super) fn new(
+        orders: Receiver<Order>,
+        clock: Clock,
+        count: Arc<AtomicUsize>,
+        counters: Arc<Counters>,
+    ) -> Worker {
         Worker {
             orders,
             clock,
@@ -97,6 +108,7 @@ impl Worker {
             count,
             next: 0,
             buffer: Box::new([0; LARGEST]),
+            counters,
         }
     }
 
@@ -105,11 +117,18 @@ impl Worker {
         loop {
             let order = match self.next_slot() {
                 None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                // However many orders there are, and however late it is, neither waits for all of the other.
+                Some(Duration::ZERO) => {
+                    let waiting: Vec<Order> = self.orders.try_iter().take(ORDERS_AT_ONCE).collect();
+                    waiting.into_iter().for_each(|order| self.obey(order));
+                    self.slot();
+                    continue;
+                }
                 Some(wait) => self.orders.recv_timeout(wait),
             };
             match order {
                 Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => self.slot(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -119,7 +138,10 @@ impl Worker {
     fn next_slot(&mut self) -> Option<Duration> {
         let now = self.clock.now().as_micros();
         let slot = now / SLOT_US;
-        if self.next + LATEST < slot || self.next > slot + SLOTS {
+        if self.next + LATEST < slot {
+            if self.slots.iter().any(|rooms| !rooms.is_empty()) {
+                self.counters.let_go(slot - self.next);
+            }
             self.next = slot;
         }
         let due = (self.next..self.next + SLOTS).find(|slot| !self.slots[index(*slot)].is_empty())?;
@@ -137,6 +159,7 @@ impl Worker {
             self.with(*number, |hosted, buffer| {
                 hosted.receive(now, slot / SLOTS, buffer);
                 hosted.room.tick(now, &mut hosted.hands);
+                hosted.hands.counters.sent(std::mem::take(&mut hosted.hands.sent));
             });
             self.rooms.get_mut(number).is_some_and(|hosted| {
                 hosted.ticks = !hosted.room.is_idle();
@@ -149,7 +172,7 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Begin { room, entropy, says } => {
-                let hands = Hands { sockets: Vec::new(), places: BTreeMap::new(), says, closed: Vec::new() };
+                let hands = Hands::new(says, Arc::clone(&self.counters));
                 let hosted = Hosted { room: Room::new(entropy), hands, slot: room % SLOTS, ticks: false };
                 self.rooms.insert(room, hosted);
             }
@@ -209,6 +232,7 @@ fn index(slot: u64) -> usize {
 impl Hosted {
     /// Takes what has come.
     fn receive(&mut self, now: Time, period: u64, buffer: &mut [u8; LARGEST]) {
+        let mut received = 0;
         for index in 0..self.hands.sockets.len() {
             if self.hands.sockets[index].port.flow == Flow::Rtcp && !period.is_multiple_of(RTCP_EVERY) {
                 continue;
@@ -219,6 +243,7 @@ impl Hosted {
                 // in it still.
                 match socket.socket.recv_from(&mut buffer[..]) {
                     Ok((length, from)) => {
+                        received += 1;
                         let port = socket.port;
                         self.room.receive(now, port, from, &mut buffer[..length], &mut self.hands);
                     }
@@ -228,10 +253,15 @@ impl Hosted {
                 }
             }
         }
+        self.hands.counters.received(received);
     }
 }
 
 impl Hands {
+    fn new(says: UnboundedSender<Said>, counters: Arc<Counters>) -> Hands {
+        Hands { sockets: Vec::new(), places: BTreeMap::new(), says, closed: Vec::new(), sent: 0, counters }
+    }
+
     fn add(&mut self, opened: Vec<Opened>) {
         for Opened { port, socket, local } in opened {
             self.sockets.push(Socket { port, socket, local, peer: None });
@@ -268,6 +298,7 @@ fn family(address: SocketAddr) -> usize {
 
 impl Sink for Hands {
     fn send(&mut self, port: Port, to: SocketAddr, datagram: &[u8]) {
+        self.sent += 1;
         let Some(socket) = self.socket(port, to) else { return };
         // What cannot be sent is lost, as it may be anywhere on its way.
         let _ = match socket.peer {
@@ -295,8 +326,9 @@ impl Sink for Hands {
     }
 
     fn tell(&mut self, event: Event) {
-        if let Event::Closed { leg, .. } = event {
-            self.closed.push(leg);
+        if let Event::Closed { leg, quality } = &event {
+            self.closed.push(*leg);
+            self.counters.closed(quality);
         }
         // Nobody listens any more when the conference is over, and then the room ends.
         let _ = self.says.send(Said::Event(event));
@@ -320,12 +352,7 @@ mod tests {
         ours.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let (local, theirs) = (ours.local_addr().unwrap(), peer.local_addr().unwrap());
         let port = Port { leg: LegId(1), kind: Kind::Audio, flow: Flow::Rtp };
-        let mut hands = Hands {
-            sockets: Vec::new(),
-            places: BTreeMap::new(),
-            says: unbounded_channel().0,
-            closed: Vec::new(),
-        };
+        let mut hands = Hands::new(unbounded_channel().0, Arc::default());
         hands.add(vec![Opened { port, socket: ours, local }]);
         let hears = |hands: &Hands| {
             let came = hands.sockets[0].socket.recv_from(&mut [0; 10]);
