@@ -186,17 +186,13 @@ pub async fn start_with(
     let events = FrontEndEvents::new(front_end_events, transport_events);
     tokio::spawn(async move { drop(drive(machine, events, clock, shell).await) });
 
-    let mut media = None;
-    match elsewhere {
-        Some(elsewhere) => elsewhere.serve(factory, directory.clone()),
-        None => {
-            for (host, parts) in mcus(config, im_mcu, av_mcu, clock)? {
-                media = media.or(parts.media.clone());
-                let mcu = start_mcu(parts, config, &network, host, clock, &flows);
-                link(&front_end, mcu.server_uri()).await?;
-            }
+    let media = match elsewhere {
+        Some(elsewhere) => {
+            elsewhere.serve(factory, directory.clone());
+            None
         }
-    }
+        None => start_mcus(config, (im_mcu, av_mcu), &network, clock, &flows, &front_end).await?,
+    };
     let content_grace = config.conferences.content_grace();
     start_sweeper(&store, &directory, content_grace, clock);
     Ok(Server {
@@ -214,20 +210,26 @@ pub async fn start_with(
     })
 }
 
-/// The conferencing servers of this process, and where in the in-memory network they are.
-fn mcus(
+/// Starts the conferencing servers of this process, one for instant messages and maybe one for audio and
+/// video; what carries those.
+async fn start_mcus(
     config: &Config,
-    im_mcu: Box<dyn Mcu>,
-    av_mcu: Option<Box<dyn Mcu>>,
+    (im_mcu, av_mcu): (Box<dyn Mcu>, Option<Box<dyn Mcu>>),
+    network: &InprocNetwork,
     clock: Clock,
-) -> anyhow::Result<Vec<(&'static str, McuParts)>> {
-    let mut mcus = vec![(IM_MCU_HOST, McuParts { mcu: im_mcu, media: None })];
-    if let Some(mcu) = av_mcu {
-        let addresses = config.media.addresses_beside(&config.front_end);
-        let media = Some(mcu::start_media(config, addresses, clock)?);
-        mcus.push((AV_MCU_HOST, McuParts { mcu, media }));
-    }
-    Ok(mcus)
+    flows: &FlowLog,
+    front_end: &mpsc::Sender<front_end::Event>,
+) -> anyhow::Result<Option<MediaHost>> {
+    let im_mcu = McuParts { mcu: im_mcu, media: None };
+    let im_mcu = start_mcu(im_mcu, config, network, IM_MCU_HOST, clock, flows);
+    link(front_end, im_mcu.server_uri()).await?;
+    let Some(mcu) = av_mcu else { return Ok(None) };
+    let addresses = config.media.addresses_beside(&config.front_end);
+    let media = Some(mcu::start_media(config, addresses, clock)?);
+    let av_mcu = McuParts { mcu, media: media.clone() };
+    let av_mcu = start_mcu(av_mcu, config, network, AV_MCU_HOST, clock, flows);
+    link(front_end, av_mcu.server_uri()).await?;
+    Ok(media)
 }
 
 fn focus_factory(
