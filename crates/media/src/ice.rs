@@ -87,10 +87,6 @@ impl Agent {
             last_heard: now,
             former: [None; 2],
         };
-        let own = spec.local_candidates.iter().filter_map(|candidate| candidate.credentials.as_ref());
-        for text in own.chain([&spec.local]) {
-            remember(&mut agent.ours, spec.dialect, text);
-        }
         agent.learn(spec);
         agent
     }
@@ -110,7 +106,14 @@ impl Agent {
             if self.theirs.is_empty() {
                 self.began = now;
             }
-            self.agreed = spec.clone();
+            // A description that names but what was chosen makes nothing unknown that pairs are of.
+            let mut ours = std::mem::take(&mut self.agreed.local_candidates);
+            for new in &spec.local_candidates {
+                if !ours.iter().any(|old| (old.component, old.address) == (new.component, new.address)) {
+                    ours.push(new.clone());
+                }
+            }
+            self.agreed = IceSpec { local_candidates: ours, ..spec.clone() };
             self.learn(spec);
             return;
         }
@@ -323,8 +326,12 @@ impl Agent {
         true
     }
 
-    /// Takes the candidates and credentials of a description.
+    /// Takes the candidates and credentials of a description, and of ours.
     fn learn(&mut self, spec: &IceSpec) {
+        let own = spec.local_candidates.iter().filter_map(|candidate| candidate.credentials.as_ref());
+        for text in own.chain([&spec.local]) {
+            remember(&mut self.ours, spec.dialect, text);
+        }
         remember(&mut self.theirs, spec.dialect, &spec.remote);
         let mut candidates: Vec<&Candidate> = spec.remote_candidates.iter().collect();
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.priority));

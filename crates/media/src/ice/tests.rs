@@ -239,6 +239,38 @@ fn an_answer_from_elsewhere_or_of_somebody_else_is_none() {
 }
 
 #[test]
+fn what_was_chosen_of_many_stays_in_use() {
+    let mut first = spec(IceDialect::Draft19, vec![candidate(1, 900, "203.0.113.5:5000")]);
+    first.local_candidates.insert(0, candidate(1, 950, "[2001:db8::10]:4000"));
+    let (mut agent, mut wanted) = agent(&first);
+    agent.tick(NOW + TICK, &mut wanted);
+    answer_all(&mut agent, &mut wanted);
+    check(&mut agent, &mut wanted, "203.0.113.5:5000", true, true);
+    agent.tick(NOW + 2 * TICK, &mut wanted);
+    assert_eq!(wanted.told.len(), 1);
+    wanted.sent.clear();
+    // In the end both describe but the pair that was chosen, which is another of ours by number.
+    let mut last = first.clone();
+    last.local_candidates.remove(0);
+    last.local_candidates.truncate(1);
+    agent.renegotiate(NOW + 3 * TICK, &last);
+    assert_eq!(agent.destination(Flow::Rtp), Some(address("203.0.113.5:5000")));
+    agent.tick(NOW + Duration::from_secs(20), &mut wanted);
+    let (_, to, sent) = &wanted.sent[0];
+    let keep_alive = Message::read(IceDialect::Draft19, sent).expect("a check");
+    assert_eq!((*to, keep_alive.class()), (address("203.0.113.5:5000"), Class::Request));
+    // Of 900, not of 950: the lower 24 bits of the priority are those of the candidate.
+    assert_eq!(keep_alive.priority(), Some((110 << 24) | 900));
+    // New credentials of ours, which an answer may have named, are known at once.
+    let renamed = IceSpec { local: text("bmV3", "bmV3"), ..sipes_offer() };
+    let (mut other, mut wanted) = self::agent(&sipes_offer());
+    other.renegotiate(NOW, &renamed);
+    assert_eq!((other.ours.len(), other.theirs.len()), (2, 2));
+    other.tick(NOW + TICK, &mut wanted);
+    assert!(!wanted.sent.is_empty());
+}
+
+#[test]
 fn of_two_who_would_be_the_same_the_larger_number_is_controlling() {
     for (we_control, theirs, answer, then) in [
         (false, 5, Class::Success, true),
