@@ -114,9 +114,18 @@ impl Baresip {
 
     /// The port of the first description that it has sent or got, for its sound: its own, when it has called.
     pub fn port(&self) -> u16 {
+        self.described(0)
+    }
+
+    /// The port of the second one: the other end's, when it has called.
+    pub fn remote_port(&self) -> u16 {
+        self.described(1)
+    }
+
+    fn described(&self, number: usize) -> u16 {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let mut lines = log.lines().filter_map(|line| line.strip_prefix("m=audio "));
-        let port = lines.next().and_then(|line| line.split(' ').next()?.parse().ok());
+        let port = lines.nth(number).and_then(|line| line.split(' ').next()?.parse().ok());
         port.unwrap_or_else(|| panic!("{} has called nobody", self.name))
     }
 

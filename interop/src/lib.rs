@@ -7,6 +7,7 @@
 //! The functions panic where a test would fail anyway: this crate is a part of tests and of nothing else.
 
 pub mod attack;
+pub mod attack_media;
 pub mod baresip;
 pub mod dns;
 pub mod guest;

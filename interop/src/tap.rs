@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -26,6 +27,8 @@ const RTP_HEADER: usize = 12;
 #[derive(Default)]
 struct Heard {
     packets: u64,
+    /// The last one, and where it came from.
+    last: Option<(SocketAddrV4, Vec<u8>)>,
     samples: Arc<Mutex<Vec<i16>>>,
 }
 
@@ -65,6 +68,12 @@ impl Tap {
         ports.get(&port).map_or(0, |heard| heard.packets)
     }
 
+    /// The last RTP packet that has come to this port, and where it came from.
+    pub fn last(&self, port: u16) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.get(&port).and_then(|heard| heard.last.clone())
+    }
+
     /// Waits until so many more have come to it.
     pub fn wait_packets(&self, port: u16, more: u64) {
         let wanted = self.packets(port) + more;
@@ -91,26 +100,29 @@ fn read(mut socket: &Socket, ports: &Ports, stop: &AtomicBool) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => panic!("the network cannot be listened to: {error}"),
         };
-        if let Some((port, rtp)) = rtp_of(&buffer[..length]) {
+        if let Some((from, port, rtp)) = rtp_of(&buffer[..length]) {
             let mut ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-            ports.entry(port).or_default().take(rtp);
+            ports.entry(port).or_default().take(from, rtp);
         }
     }
 }
 
-/// The destination's port and the RTP packet in an IP packet with UDP, if there is one. RTCP is none.
-fn rtp_of(packet: &[u8]) -> Option<(u16, &[u8])> {
+/// Where an IP packet with UDP comes from, the destination's port and the RTP packet in it, if there is one. RTCP is none.
+fn rtp_of(packet: &[u8]) -> Option<(SocketAddrV4, u16, &[u8])> {
     let header = usize::from(packet.first()? & 0x0f) * 4;
     let udp = packet.get(header..)?;
     let port = u16::from_be_bytes([*udp.get(2)?, *udp.get(3)?]);
+    let from = Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(12..16)?).ok()?);
+    let from = SocketAddrV4::new(from, u16::from_be_bytes([udp[0], udp[1]]));
     let rtp = udp.get(8..)?;
     let is_rtp = rtp.len() > RTP_HEADER && rtp[0] >> 6 == 2 && !(192..=223).contains(&rtp[1]);
-    is_rtp.then_some((port, rtp))
+    is_rtp.then_some((from, port, rtp))
 }
 
 impl Heard {
-    fn take(&mut self, rtp: &[u8]) {
+    fn take(&mut self, from: SocketAddrV4, rtp: &[u8]) {
         self.packets += 1;
+        self.last = Some((from, rtp.to_vec()));
         let sources = usize::from(rtp[0] & 0x0f) * 4;
         if let (PCMU, Some(payload)) = (rtp[1] & 0x7f, rtp.get(RTP_HEADER + sources..)) {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
