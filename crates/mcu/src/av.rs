@@ -6,10 +6,12 @@
 //! - `av/negotiation.rs`: offer and answer for one stream;
 //! - `av/calls.rs`: the descriptions of a whole call, when its ports are open;
 //! - `av/gates.rs`: who is heard;
+//! - `av/keys.rs`: keys that are pressed;
 //! - `av/records.rs`: what became of each leg.
 
 mod calls;
 mod gates;
+mod keys;
 mod negotiation;
 mod records;
 
@@ -156,6 +158,8 @@ enum Asking {
     Offer { leg: LegId, number: u32 },
     /// Whether somebody is there of whom nothing comes.
     Sign { leg: LegId },
+    /// That somebody pressed a key.
+    Key { leg: LegId },
 }
 
 impl Voices {
@@ -249,6 +253,7 @@ impl Medium for Voices {
         response: &Response,
         out: &mut Vec<Action>,
     ) -> Option<VoiceSession> {
+        room.tell_keys_if_asked(leg, &response.headers);
         let good = room.take_answer(now, leg, &response.headers, &response.body, out);
         good.then(|| room.voice_session(leg))
     }
@@ -289,6 +294,12 @@ impl Medium for Voices {
                     room.remove_leg(now, leg, Some(SILENT), out);
                 }
             }
+            // A client that does not answer this is not dead for that.
+            Asking::Key { leg } => {
+                if response.is_some_and(|response| response.status == 481) {
+                    room.remove_leg(now, leg, None, out);
+                }
+            }
         }
     }
 
@@ -322,7 +333,10 @@ impl Medium for Voices {
             MediaEvent::Plane(session::Event::Closed { leg, quality }) => {
                 room.closed(LegId(leg.0), Some(quality), out);
             }
-            MediaEvent::Plane(session::Event::Digit { .. } | session::Event::Connected { .. }) => {}
+            MediaEvent::Plane(session::Event::Digit { leg, digit, duration }) => {
+                room.key_pressed(LegId(leg.0), digit, duration, out);
+            }
+            MediaEvent::Plane(session::Event::Connected { .. }) => {}
         }
     }
 
@@ -355,8 +369,9 @@ impl Medium for Voices {
         document.calls = std::mem::take(&mut self.records);
     }
 
-    fn describe(&self, id: LegId, leg: &Leg<VoiceSession>, endpoint: &mut Endpoint) {
-        let gate = self.people.get(&leg.user).map_or(Gate::Open, |person| person.shown);
+    fn describe(&self, id: LegId, leg: &Leg<VoiceSession>, role: Option<Role>, endpoint: &mut Endpoint) {
+        let known = self.people.get(&leg.user).map(|person| person.shown);
+        let gate = known.unwrap_or_else(|| gates::first_gate(&self.rules, role));
         endpoint.media = calls::describe(self.calls.get(&id), gate);
         endpoint.speaking = self.speaking.contains(&id);
     }

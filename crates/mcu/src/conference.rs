@@ -20,7 +20,7 @@ use bytes::Bytes;
 use confab_machine::{Component, Entropy, FlowNote, Machine, Time};
 use confab_schema::{
     cccp::{self, ResultBody},
-    conference_info::{ConferenceInfo, DisconnectionMethod, Endpoint, EntityView},
+    conference_info::{ConferenceInfo, DisconnectionMethod, Endpoint, EntityView, Role},
     uri::{ConferenceUri, McuType, UserUri},
 };
 use confab_sip::{Flow, Method, Request, Response, Scheme, ServerKey, Text, Uri, sdp::body::Described};
@@ -172,7 +172,7 @@ pub(crate) trait Medium: Debug + Send + Sized {
     }
 
     /// What the roster shows of a leg beyond what it shows of every one.
-    fn describe(&self, id: LegId, leg: &Leg<Self::Session>, endpoint: &mut Endpoint);
+    fn describe(&self, id: LegId, leg: &Leg<Self::Session>, role: Option<Role>, endpoint: &mut Endpoint);
 
     /// What the entity view of this server shows beyond the lock.
     fn describe_view(&self, view: &mut EntityView);

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use confab_machine::{Component, Entropy, Time};
 use confab_schema::{
     cccp,
-    conference_info::{Endpoint, EntityMedia, EntityView, Media, MediaStatus},
+    conference_info::{Endpoint, EntityMedia, EntityView, Media, MediaStatus, Role},
     uri::{McuType, UserUri},
 };
 use confab_sip::{
@@ -168,7 +168,7 @@ impl Medium for Messages {
         false
     }
 
-    fn describe(&self, _: LegId, _: &Leg<Accepts>, endpoint: &mut Endpoint) {
+    fn describe(&self, _: LegId, _: &Leg<Accepts>, _: Option<Role>, endpoint: &mut Endpoint) {
         endpoint.media = vec![Media::new("1", Self::MEDIA.as_str())];
     }
 

@@ -13,6 +13,7 @@
 
 pub mod auth;
 mod dialog;
+pub mod dtmf;
 mod flow;
 pub mod frame;
 mod message;

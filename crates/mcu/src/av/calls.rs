@@ -11,7 +11,7 @@ use confab_media::{
 };
 use confab_schema::conference_info::{Media, MediaFilter, MediaStatus};
 use confab_sip::{
-    Headers, Method, Request, Response, Sdp,
+    Headers, Method, Request, Response, Sdp, dtmf,
     sdp::{
         self,
         body::{CONTENT_TYPE, Described},
@@ -59,6 +59,8 @@ pub(super) struct Call {
     offered: bool,
     /// Since when the data plane knows it.
     since: Option<Time>,
+    /// He asks to be told of the keys that others press.
+    pub(super) wants_keys: bool,
 }
 
 /// One stream of a leg.
@@ -104,6 +106,7 @@ impl Call {
             opening: None,
             offered: false,
             since: None,
+            wants_keys: false,
         }
     }
 
@@ -246,6 +249,9 @@ impl Room<Voices> {
         match opening {
             Opening::Arrival(offer) => match self.respond(id, offer.as_ref()) {
                 Ok(answer) => {
+                    if let Some(headers) = self.arriving(id).map(|invite| invite.headers.clone()) {
+                        self.tell_keys_if_asked(id, &headers);
+                    }
                     self.tell_data_plane(now, id, out);
                     let session = self.voice_session(id);
                     self.answer(now, id, session, answer, out);
@@ -259,6 +265,7 @@ impl Room<Voices> {
             },
             Opening::Again(asked, offer) => match self.respond(id, offer.as_ref()) {
                 Ok(answer) => {
+                    self.tell_keys_if_asked(id, &asked.request.headers);
                     self.tell_data_plane(now, id, out);
                     self.answer_again(now, id, *asked, answer, out);
                 }
@@ -332,6 +339,13 @@ impl Room<Voices> {
         let media = std::iter::once(audio).chain(video).map(|medium| medium.write()).collect();
         call.offered = true;
         Some(call.describe(address, media))
+    }
+
+    /// Each INVITE and its answer say anew what is wanted by INFO (RFC 6086 §5.2.2).
+    pub(super) fn tell_keys_if_asked(&mut self, id: LegId, headers: &Headers) {
+        if let Some(call) = self.medium.calls.get_mut(&id) {
+            call.wants_keys = dtmf::is_wanted(headers);
+        }
     }
 
     /// The answer to our offer came; whether it is good for a session.
@@ -410,6 +424,7 @@ impl Room<Voices> {
         let _ = session.dialog.refresh(response);
         let (flow, ack) = (session.flow, session.dialog.ack(number));
         self.send(flow, ack, None, out);
+        self.tell_keys_if_asked(id, &response.headers);
         if !self.take_answer(now, id, &response.headers, &response.body, out) {
             self.remove_leg(now, id, Some(NO_ANSWER), out);
         }

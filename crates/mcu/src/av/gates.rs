@@ -74,9 +74,12 @@ impl Room<Voices> {
             .collect();
         let mut wanted = Vec::new();
         for (user, role) in people {
-            let muted = self.medium.rules.begins_muted(role);
-            if self.medium.person(&user, role).gate != Gate::Waiting {
-                wanted.push((user, if muted { Gate::Muted } else { Gate::Open }));
+            let gate = first_gate(&self.medium.rules, role);
+            match self.medium.people.get(&user).map(|person| person.gate) {
+                Some(Gate::Waiting) => {}
+                Some(_) => wanted.push((user, gate)),
+                // He has not come yet, and is shown as he will begin.
+                None => drop(self.changes.people.insert(user)),
             }
         }
         wanted

@@ -254,11 +254,12 @@ pub(super) fn document<M: Medium>(roster: &Roster<M::Session>, medium: &M, user:
     let mut document = User::new(user.to_string());
     document.display_text.clone_from(&person.display_text);
     document.roles.clone_from(&person.roles);
-    document.endpoints = roster.legs_of(user).map(|(id, leg)| endpoint(medium, id, leg)).collect();
+    let role = person.roles.first().copied();
+    document.endpoints = roster.legs_of(user).map(|(id, leg)| endpoint(medium, id, leg, role)).collect();
     Some(document)
 }
 
-fn endpoint<M: Medium>(medium: &M, id: LegId, leg: &Leg<M::Session>) -> Endpoint {
+fn endpoint<M: Medium>(medium: &M, id: LegId, leg: &Leg<M::Session>, role: Option<Role>) -> Endpoint {
     let mut endpoint = Endpoint::new(leg.entity.clone());
     endpoint.session_type = Some(M::MEDIA.as_str().to_owned());
     endpoint.endpoint_uri.clone_from(&leg.endpoint_uri);
@@ -267,7 +268,7 @@ fn endpoint<M: Medium>(medium: &M, id: LegId, leg: &Leg<M::Session>) -> Endpoint
     if let LegState::Disconnected { method, .. } = leg.state {
         endpoint.disconnection_method = Some(method);
     }
-    medium.describe(id, leg, &mut endpoint);
+    medium.describe(id, leg, role, &mut endpoint);
     // Even before the ACK: his client has a session, whether or not we live to hear of it.
     endpoint.handover = leg.session().map(handover::write);
     endpoint

@@ -3,4 +3,5 @@
 mod calling;
 mod gates;
 mod joining;
+mod model;
 mod records;

@@ -4,5 +4,5 @@ mod dial_out;
 mod handover;
 mod membership;
 mod messages;
-mod model;
+pub mod model;
 mod timers;

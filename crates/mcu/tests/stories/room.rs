@@ -36,6 +36,8 @@ pub struct Client {
     /// How it answers MESSAGE, INFO and INVITE; `None` = not at all.
     pub answer: Option<u16>,
     pub accept_types: &'static str,
+    /// What it adds to its requests.
+    pub headers: Vec<(&'static str, &'static str)>,
     /// The session description it offers and answers with, if not one of messages.
     pub sdp: Option<String>,
     /// Everything it was sent but responses.
@@ -261,6 +263,9 @@ impl Room {
             .with_header("CSeq", format!("{} {method}", client.cseq))
             .with_header("Max-Forwards", "70")
             .with_header("Contact", format!("<sip:{name}@{name}.example.test>"));
+        for (name, value) in &client.headers {
+            request.headers.push(*name, *value);
+        }
         if !content_type.is_empty() {
             request.set_body(content_type, Bytes::copy_from_slice(body.as_bytes()));
         }

@@ -103,3 +103,30 @@ fn whoever_is_silent_is_asked_for_a_sign() {
     room.tell(Event::Media(Plane::Unreachable { leg: LegId(1) }));
     assert_eq!(room.inbox("ann", &Method::Bye).len(), 1);
 }
+
+#[test]
+fn keys_go_to_those_who_ask() {
+    let mut room = voices(&["ann", "bob"]);
+    room.expect("bot");
+    room.enter("bot");
+    room.client("bot").headers = vec![("Recv-Info", "dtmf")];
+    assert_eq!(room.invite("bot", "application/sdp", PHONE).status, 200);
+    room.ack("bot");
+    let press = |room: &mut Room, leg: u64| {
+        let duration = Duration::from_millis(160);
+        room.tell(Event::Media(Plane::Digit { leg: LegId(leg), digit: '5', duration }));
+    };
+    press(&mut room, 1);
+    let info = room.client("bot").received.pop_front().expect("it is told");
+    assert_eq!(info.headers.get("Ms-Sender").unwrap().as_str(), "<sip:ann@example.test>");
+    assert_eq!(info.body, "Signal=5\r\nDuration=160\r\n");
+    assert!(room.trace.iter().any(|line| line.contains("key of sip:ann@example.test to 1 others")));
+    press(&mut room, 3);
+    assert_eq!(room.inbox("bot", &Method::Info), [""; 0], "its own key is no news to it");
+    assert_eq!(room.inbox("bob", &Method::Info), [""; 0], "he did not ask");
+
+    room.client("bot").headers.clear();
+    assert_eq!(room.send("bot", Method::Invite, "application/sdp", PHONE).status, 200);
+    press(&mut room, 1);
+    assert_eq!(room.inbox("bot", &Method::Info), [""; 0], "nor does the bot any more");
+}

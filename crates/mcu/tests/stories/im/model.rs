@@ -44,7 +44,7 @@ fn notifications_add_up() {
     }
 }
 
-fn merge(told: &mut BTreeMap<String, User>, mut user: User) {
+pub fn merge(told: &mut BTreeMap<String, User>, mut user: User) {
     user.endpoints.iter_mut().for_each(|endpoint| endpoint.handover = None);
     if user.state == State::Deleted {
         told.remove(&user.entity);
@@ -54,7 +54,7 @@ fn merge(told: &mut BTreeMap<String, User>, mut user: User) {
     }
 }
 
-fn actual(room: &mut Room) -> Vec<User> {
+pub fn actual(room: &mut Room) -> Vec<User> {
     let response = room.command(Command::GetConference(keys())).expect("an answer");
     let ResultBody::Conference(info) = &response.results[0].body else { panic!("a conference") };
     info.users.clone().expect("users").users
