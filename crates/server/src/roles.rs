@@ -146,7 +146,6 @@ pub async fn start_with(
 ) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
     let Parts { im_mcu, av_mcu, make_host, network } = parts;
-    let media = media(config, av_mcu.is_some());
     let flows = FlowLog::default();
     let (elsewhere, control) = control_of(config, data, &network).await?;
     let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
@@ -162,7 +161,7 @@ pub async fn start_with(
         control: control.clone(),
         factory_url: factory_url.clone(),
         focus_base: control_base.clone().unwrap_or_else(|| format!("http://{FOCUS_HOST}")),
-        policy: policy(config, media),
+        policy: policy(config, media(config, av_mcu.is_some())),
         name: addresses.name.clone(),
         clock,
         flows: flows.clone(),
