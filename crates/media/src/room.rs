@@ -142,7 +142,7 @@ impl Room {
         }
         self.mixer.settle(&mut self.legs);
         self.tell(now, sink);
-        self.video.tick(now, sink);
+        self.video.tick(now, &self.name, sink);
         self.ticks = self.ticks.wrapping_add(1);
     }
 

@@ -123,8 +123,8 @@ impl Switch {
         }
     }
 
-    /// Every 20 ms: chooses who is shown, asks for pictures, reports.
-    pub fn tick(&mut self, now: Time, sink: &mut dyn Sink) {
+    /// Every 20 ms: chooses who is shown, asks for pictures, reports; `name` is what the room is called in reports.
+    pub fn tick(&mut self, now: Time, name: &str, sink: &mut dyn Sink) {
         if self.streams.is_empty() {
             return;
         }
@@ -147,7 +147,7 @@ impl Switch {
             }
         }
         for stream in &mut self.streams {
-            stream.tick(now, &mut self.scratch[..], sink);
+            stream.tick(now, name, &mut self.scratch[..], sink);
         }
     }
 
@@ -173,8 +173,8 @@ impl Switch {
     fn feedback(&mut self, now: Time, at: usize, compound: &[u8]) {
         let stream = &mut self.streams[at];
         let mut lacks = false;
+        stream.reported(now, compound);
         for packet in rtcp::packets(compound) {
-            stream.reported(now, &packet);
             if let Feedback::PictureLoss { media, .. } | Feedback::FullIntra { media, .. } = packet {
                 lacks |= media == stream.outgoing.ssrc;
             }

@@ -7,7 +7,8 @@ use confab_machine::{Entropy, Time};
 use crate::{
     Flow, LegId, Port, Sink,
     reception::Reception,
-    rtcp::{self, Report, SenderInfo, Writer},
+    reports::{Reports, Sent},
+    rtcp::Writer,
     rtp::{Header, Packet},
     session::{Codec, Format, Gate, Kind, PersonId, StreamSpec},
     transport::{OVERHEAD, Transport},
@@ -23,8 +24,6 @@ const PACE: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Who has sent nothing for so long sends no picture.
 const STALE: Duration = Duration::from_secs(3);
-/// Between reports.
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A leg's picture.
 pub(super) struct Stream {
@@ -38,7 +37,7 @@ pub(super) struct Stream {
     pub outgoing: Outgoing,
     /// Somebody has to be shown it, and lacks a whole picture to begin with. Holds for one tick.
     pub is_waited_for: bool,
-    next_report: Time,
+    reports: Reports,
 }
 
 /// What comes.
@@ -52,10 +51,9 @@ pub(super) struct Incoming {
     /// A whole picture is wanted.
     is_wanted: bool,
     asked: Option<Time>,
-    /// The number of the wish (RFC 5104 §4.3.1.1).
+    /// The number of the wish (RFC 5104 §4.3.1.1), and whether one has come since.
     wish: u8,
-    /// The sender's last report, and when it came.
-    report: Option<(u32, Time)>,
+    is_fulfilled: bool,
 }
 
 /// What is sent: one source, one sequence and one clock, whoever is shown.
@@ -75,8 +73,8 @@ pub(super) struct Outgoing {
     sequence: u16,
     timestamp: u32,
     sent_at: Time,
-    packets: u32,
-    octets: u32,
+    packets: u64,
+    octets: u64,
 }
 
 impl Stream {
@@ -115,7 +113,7 @@ impl Stream {
             incoming: Incoming::default(),
             outgoing,
             is_waited_for: false,
-            next_report: now + REPORT_INTERVAL,
+            reports: Reports::new(now, entropy.number() as u32),
         }
     }
 
@@ -162,6 +160,7 @@ impl Stream {
     /// A whole picture came, so nobody waits for one any more.
     pub fn refreshed(&mut self) {
         self.incoming.is_wanted = false;
+        self.incoming.is_fulfilled = true;
     }
 
     /// What comes is not of it any more: muted, held, gone.
@@ -171,10 +170,8 @@ impl Stream {
     }
 
     /// What the peer reports.
-    pub fn reported(&mut self, now: Time, packet: &rtcp::Packet<'_>) {
-        if let rtcp::Packet::SenderReport { info, .. } = packet {
-            self.incoming.report = Some((rtcp::middle(info.ntp), now));
-        }
+    pub fn reported(&mut self, now: Time, compound: &[u8]) {
+        self.reports.hear(now, self.outgoing.ssrc, compound);
     }
 
     /// Somebody wants a whole picture of it.
@@ -183,7 +180,7 @@ impl Stream {
     }
 
     /// Asks for a whole picture if one is wanted, not too often; and reports now and then.
-    pub fn tick(&mut self, now: Time, scratch: &mut [u8], sink: &mut dyn Sink) {
+    pub fn tick(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) {
         if self.transport.needs_ticks() {
             self.transport.tick(now, sink);
         }
@@ -194,45 +191,34 @@ impl Stream {
         if asks {
             self.incoming.asked = Some(now);
             self.incoming.is_wanted = false;
-            self.incoming.wish = self.incoming.wish.wrapping_add(1);
+            // A wish that is repeated has its old number.
+            let is_new = std::mem::take(&mut self.incoming.is_fulfilled);
+            self.incoming.wish = self.incoming.wish.wrapping_add(u8::from(is_new));
         }
-        if asks || now >= self.next_report {
-            self.report(now, asks, scratch, sink);
+        if asks || self.reports.is_due(now) {
+            self.report(now, name, asks, scratch, sink);
         }
     }
 
-    fn report(&mut self, now: Time, asks: bool, scratch: &mut [u8], sink: &mut dyn Sink) {
-        self.next_report = now + REPORT_INTERVAL;
+    fn report(&mut self, now: Time, name: &str, asks: bool, scratch: &mut [u8], sink: &mut dyn Sink) {
         let Some(to) = self.transport.destination(Flow::Rtcp) else { return };
         let (incoming, outgoing) = (&mut self.incoming, &self.outgoing);
-        let report = incoming.reception.highest().map(|(ssrc, highest)| {
-            let last = incoming.report;
-            Report {
-                ssrc,
-                fraction_lost: incoming.reception.fraction_lost(),
-                lost: i32::try_from(incoming.reception.lost()).unwrap_or(i32::MAX),
-                highest,
-                jitter: incoming.reception.jitter_units(),
-                last_report: last.map_or(0, |(middle, _)| middle),
-                delay: last.map_or(0, |(_, came)| rtcp::delay(now.since(came))),
-            }
-        });
-        let mut writer = Writer::new(&mut scratch[..LONGEST]);
-        if outgoing.packets > 0 {
-            let (packets, octets) = (outgoing.packets, outgoing.octets);
-            let info = SenderInfo { ntp: rtcp::ntp(now), timestamp: outgoing.clock(now), packets, octets };
-            writer.sender_report(outgoing.ssrc, info, report.as_slice());
-        } else {
-            writer.receiver_report(outgoing.ssrc, report.as_slice());
-        }
-        writer.description(outgoing.ssrc, "confab");
+        let sent = Sent {
+            ssrc: outgoing.ssrc,
+            timestamp: outgoing.clock(now),
+            packets: outgoing.packets,
+            octets: outgoing.octets,
+        };
+        let out = &mut scratch[..LONGEST];
+        let Some(begin) = self.reports.write(now, name, &sent, &mut incoming.reception, out) else { return };
+        let mut writer = Writer::new(&mut out[begin..]);
         if asks {
             // Some know the one, some the other.
             writer.picture_loss(outgoing.ssrc, incoming.ssrc);
             writer.full_intra(outgoing.ssrc, incoming.ssrc, incoming.wish);
         }
-        let len = writer.finish().and_then(|len| self.transport.protect_rtcp(scratch, len));
-        if let Some(len) = len {
+        let end = writer.finish().map(|len| begin + len);
+        if let Some(len) = end.and_then(|end| self.transport.protect_rtcp(scratch, end)) {
             let port = Port { leg: self.leg, kind: Kind::Video, flow: self.transport.rtcp_flow() };
             sink.send(port, to, &scratch[..len]);
         }
@@ -312,7 +298,7 @@ impl Outgoing {
         if header.sequence.wrapping_sub(self.sequence).cast_signed() > 0 {
             (self.sequence, self.timestamp, self.sent_at) = (header.sequence, header.timestamp, now);
         }
-        self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(octets as u32);
+        self.packets += 1;
+        self.octets += octets as u64;
     }
 }

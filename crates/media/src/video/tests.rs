@@ -59,6 +59,8 @@ struct Hall {
     entropy: Entropy,
     /// The next number of each leg's own stream.
     next: Vec<u16>,
+    /// The numbers of the wishes that were counted.
+    numbers: Vec<u8>,
 }
 
 const WHOLE: u8 = 0x65;
@@ -73,6 +75,7 @@ impl Hall {
             wanted: Wanted::default(),
             entropy: Entropy::from_seed([1; 32]),
             next: (0..=count).map(|leg| leg as u16 * 10_000).collect(),
+            numbers: Vec::new(),
         };
         (1..=count).for_each(|leg| hall.join(leg, leg, Codec::H264));
         hall
@@ -103,7 +106,7 @@ impl Hall {
     fn tick(&mut self, ticks: u32) {
         for _ in 0..ticks {
             self.now = self.now + TICK;
-            self.switch.tick(self.now, &mut self.wanted);
+            self.switch.tick(self.now, "room", &mut self.wanted);
         }
     }
 
@@ -149,6 +152,12 @@ impl Hall {
             );
             packets.iter().any(is_loss)
         };
+        for (_, _, datagram) in &own {
+            self.numbers.extend(rtcp::packets(datagram).filter_map(|packet| match packet {
+                Feedback::FullIntra { sequence, .. } => Some(sequence),
+                _ => None,
+            }));
+        }
         own.iter().filter(|sent| asks(sent)).count()
     }
 
@@ -332,6 +341,7 @@ fn wishes_are_merged_and_paced() {
     // Who waits for a first picture asks again until it comes.
     hall.send(2, PART);
     hall.speaks(2);
+    hall.numbers.clear();
     let mut wishes = 0;
     for _ in 0..150 {
         hall.send(1, PART);
@@ -340,9 +350,15 @@ fn wishes_are_merged_and_paced() {
         wishes += hall.wishes(2);
     }
     assert!((3..=4).contains(&wishes), "{wishes}");
+    let number = hall.numbers[0];
+    assert!(hall.numbers.iter().all(|other| *other == number), "one wish, repeated");
     hall.send(2, WHOLE);
-    hall.tick(150);
+    hall.tick(50);
     assert_eq!(hall.wishes(2), 0);
+    hall.feedback(3, |writer| writer.picture_loss(3, 1_003));
+    hall.send(2, PART);
+    hall.tick(1);
+    assert_eq!((hall.wishes(2), hall.numbers.last()), (1, Some(&(number + 1))));
 }
 
 #[test]
