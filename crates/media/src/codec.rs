@@ -106,6 +106,15 @@ impl Encoder {
         }
     }
 
+    /// Forgets what it has heard.
+    pub fn reset(&mut self) {
+        match self {
+            Encoder::G711(_) => {}
+            Encoder::G722(encoder) => **encoder = g722::Encoder::new(),
+            Encoder::Opus(encoder) => encoder.reset(),
+        }
+    }
+
     /// Encodes 20 ms at the codec's rate; gives the bytes of `payload` it takes.
     pub fn encode(&mut self, sound: &[i16], payload: &mut [u8]) -> usize {
         match self {

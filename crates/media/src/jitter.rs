@@ -187,12 +187,6 @@ impl Jitter {
         }
         let at = self.next;
         let stored = self.end.wrapping_sub(at).cast_signed();
-        if stored > 0 && stored < self.step.cast_signed() && self.starved == 0 && self.depth < self.most() {
-            // Half of it, as with packets of 30 ms: the other half comes too late if this one does not wait.
-            self.starved = 1;
-            self.depth += self.step;
-            return Pull::Missing;
-        }
         if stored <= 0 {
             self.starved += 1;
             if self.starved > STARVED {

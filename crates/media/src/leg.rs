@@ -85,6 +85,8 @@ pub(crate) struct Voice {
     pub pull: Pull,
     pub loudness: u32,
     pub loudness_before: u32,
+    /// How loud it was at least in three frames.
+    pub steady: u32,
     /// How loud it is of late, and whether it has a place among the talkers.
     pub level: u32,
     pub placed: bool,
@@ -205,6 +207,7 @@ impl Voice {
             pull: Pull::Nothing,
             loudness: 0,
             loudness_before: 0,
+            steady: 0,
             level: 0,
             placed: false,
         }
@@ -308,11 +311,13 @@ impl Voice {
     /// Takes the next 20 ms out of the jitter buffer, and measures them without decoding.
     pub fn listen(&mut self) {
         self.pull = self.jitter.pull();
+        let two = self.loudness.min(self.loudness_before);
         self.loudness_before = self.loudness;
         self.loudness = match self.pull {
             Pull::Ready { at, .. } => self.measure(at),
             _ => 0,
         };
+        self.steady = self.loudness.min(two);
         self.level = self.loudness.max(self.level.saturating_sub(DECAY));
     }
 
@@ -330,7 +335,9 @@ impl Voice {
         }
         let (one, other) = self.jitter.line().pieces(at, frame);
         // Nearly always in one piece; where it is in two the louder one counts.
-        self.meter.hear(one).max(if other.is_empty() { 0 } else { self.meter.hear(other) })
+        let metered = self.meter.hear(one).max(if other.is_empty() { 0 } else { self.meter.hear(other) });
+        // Where he is decoded anyway it is known better.
+        if self.placed { self.guess / 8 } else { metered }
     }
 
     fn measure_whole(&mut self, at: u32) -> u32 {

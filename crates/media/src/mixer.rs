@@ -163,14 +163,14 @@ impl Mixer {
 
     /// The tick is over: who was on his way out is.
     pub fn settle(&mut self, legs: &mut [Option<Leg>]) {
-        for place in &mut self.places {
+        for (at, place) in self.places.iter_mut().enumerate() {
             if let Some(holder) = place.holder().filter(|holder| holder.leaving) {
                 if let Some(voice) = legs[holder.slot].as_mut().and_then(|leg| leg.voice.as_mut()) {
                     voice.placed = false;
                 }
                 place.leave();
                 for output in self.outputs.iter_mut().flatten() {
-                    output.join(ALL);
+                    output.join(ALL + 1 + at, ALL);
                 }
             }
         }
@@ -235,7 +235,13 @@ impl Mixer {
             if voice.level < QUIETEST {
                 continue;
             }
-            let score = voice.level + if voice.placed { ADVANTAGE } else { 0 };
+            let score = match voice.placed {
+                true if voice.loudness >= QUIETEST => voice.level + ADVANTAGE,
+                // In his pause he keeps a place that nobody else wants.
+                true => QUIETEST,
+                // For a free place any sound will do; to take another's it must last, so no click does.
+                false => voice.steady.max(QUIETEST + 1),
+            };
             if let Some(at) = best.iter().position(|(least, _)| score > *least) {
                 best[at..].rotate_right(1);
                 best[at] = (score, slot);
@@ -260,7 +266,7 @@ impl Mixer {
             let free = free.expect("there are places for those who come and those who go");
             self.places[free].take(slot, leg, over);
             for output in self.outputs.iter_mut().flatten() {
-                output.join(ALL + 1 + free);
+                output.join(ALL, ALL + 1 + free);
             }
         }
     }

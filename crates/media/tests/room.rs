@@ -188,6 +188,26 @@ fn a_voice_that_is_given_up_is_not_heard_any_more() {
 }
 
 #[test]
+fn what_was_said_while_muted_is_not_heard_afterwards() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    let two = bed.join(2, 2, Codec::Pcmu);
+    bed.run(30);
+    bed.gate(1, one, Gate::Muted);
+    bed.run(30);
+    for _ in 0..3 {
+        let packet = bed.phone(one).speak();
+        bed.deliver(one, packet);
+    }
+    bed.gate(2, one, Gate::Open);
+    bed.phone(two).heard.clear();
+    for _ in 0..10 {
+        bed.tick();
+    }
+    assert!(bed.phones[&two].heard.iter().all(|sample| sample.abs() < 40));
+}
+
+#[test]
 fn a_leg_that_waits_from_the_beginning_is_never_heard() {
     let mut bed = Bed::default();
     let one = bed.join(1, 1, Codec::Pcmu);

@@ -96,7 +96,7 @@ fn nothing_is_allocated_for_a_packet_or_a_tick() {
 #[test]
 fn a_participant_takes_less_than_twenty_kilobytes() {
     // What libopus takes for itself is not counted: some 25 kB for each talker at once, and for each mix.
-    for (codec, most) in [(Codec::Pcmu, 20_000), (Codec::Opus, 60_000)] {
+    for (codec, most) in [(Codec::Pcmu, 20_000), (Codec::Opus, 70_000)] {
         for count in [4, 200] {
             let region = Region::new(MEMORY);
             let (mut room, mut sent) = (room(), Sent::default());

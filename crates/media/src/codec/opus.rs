@@ -75,6 +75,12 @@ mod library {
             Some(Encoder(encoder))
         }
 
+        /// Forgets what it has heard.
+        pub fn reset(&mut self) {
+            // It fails for no encoder that was made.
+            let _ = self.0.reset_state();
+        }
+
         /// Encodes the next frame so that it can be understood without those before it, or as usual again.
         pub fn stand_alone(&mut self, alone: bool) {
             let _ = self.0.set_prediction_disabled(alone);
@@ -124,6 +130,11 @@ mod library {
         /// None.
         pub fn new() -> Option<Encoder> {
             None
+        }
+
+        /// Cannot be.
+        pub fn reset(&mut self) {
+            match *self {}
         }
 
         /// Cannot be.

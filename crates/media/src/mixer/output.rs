@@ -1,7 +1,7 @@
 //! What is encoded: one frame for all who hear the same with the same codec.
 
 use crate::{
-    codec::{Encoder, Rate},
+    codec::{Encoder, LONGEST_FRAME, Rate},
     mixer::{ALL, VARIANTS},
     session::Codec,
 };
@@ -22,6 +22,7 @@ pub(crate) fn index(codec: Codec) -> Option<usize> {
 /// The frames of one codec.
 pub(crate) struct Output {
     codec: Codec,
+    tick: u32,
     frames: Box<[Frame; VARIANTS]>,
 }
 
@@ -31,16 +32,29 @@ struct Frame {
     encoder: Option<Encoder>,
     bytes: [u8; LONGEST],
     len: usize,
-    ready: bool,
+    /// The tick it was encoded in.
+    tick: u32,
     /// Who hears it has heard another variant just before.
     joined: bool,
+    /// What is encoded, where an encoder that begins is to go on from it; and whether that must be done.
+    mix: Vec<i16>,
+    warm: bool,
 }
 
 impl Output {
     /// The output of the codec with this index.
     pub fn new(index: usize) -> Output {
-        let frame = |_| Frame { encoder: None, bytes: [0; LONGEST], len: 0, ready: false, joined: false };
-        Output { codec: CODECS[index], frames: Box::new(std::array::from_fn(frame)) }
+        let codec = CODECS[index];
+        let frame = |_| Frame {
+            encoder: None,
+            bytes: [0; LONGEST],
+            len: 0,
+            tick: 0,
+            joined: false,
+            mix: if codec.is_whole() { vec![0; LONGEST_FRAME] } else { Vec::new() },
+            warm: false,
+        };
+        Output { codec, tick: 1, frames: Box::new(std::array::from_fn(frame)) }
     }
 
     /// What is encoded must have this rate.
@@ -55,63 +69,83 @@ impl Output {
 
     /// A new tick begins.
     pub fn forget(&mut self) {
-        for frame in self.frames.iter_mut() {
-            frame.ready = false;
-        }
+        self.tick = self.tick.wrapping_add(1);
     }
 
-    /// From now on somebody hears `variant` who heard another one before, so that the decoder's memory is
-    /// of something else.
-    pub fn join(&mut self, variant: usize) {
-        if !self.remembers() {
+    /// From now on, before the next tick begins, somebody hears the variant `to` who heard `from` until now,
+    /// so that his decoder remembers something else. One of the two is what everybody hears.
+    pub fn join(&mut self, from: usize, to: usize) {
+        if !self.remembers() || from == to {
             return;
         }
-        let [all, others @ ..] = &mut *self.frames;
-        let Some(other) = variant.checked_sub(ALL + 1).and_then(|at| others.get_mut(at)) else {
-            all.joined = true;
+        let tick = self.tick;
+        let (before, behind) = self.frames.split_at_mut(from.max(to));
+        let (old, new) =
+            if from < to { (&before[from], &mut behind[0]) } else { (&behind[0], &mut before[to]) };
+        new.joined = true;
+        // Those who hear the new one already must not be disturbed, and what nobody has heard just now is of
+        // no help.
+        if (to == ALL && new.tick == tick) || old.tick != tick {
             return;
-        };
-        other.joined = true;
-        // He has heard what everybody hears, and goes on from there.
-        if let Some(Encoder::G722(all)) = &all.encoder {
-            match &mut other.encoder {
-                Some(Encoder::G722(own)) => own.clone_from(all),
-                own => *own = Some(Encoder::G722(all.clone())),
+        }
+        // Goes on where his decoder is.
+        if let Some(Encoder::G722(old)) = &old.encoder {
+            match &mut new.encoder {
+                Some(Encoder::G722(own)) => own.clone_from(old),
+                own => *own = Some(Encoder::G722(old.clone())),
             }
+            new.tick = tick;
         }
+        new.mix.copy_from_slice(&old.mix);
+        new.warm = true;
     }
 
     /// Whether a variant has been encoded in this tick.
     pub fn is_ready(&self, variant: usize) -> bool {
-        self.frames[variant].ready
+        self.frames[variant].tick == self.tick
     }
 
     /// The frame of a variant, encoded from `mix` unless it is there.
     pub fn frame(&mut self, variant: usize, mix: &[i16]) -> &[u8] {
         let frame = &mut self.frames[variant];
-        if !std::mem::replace(&mut frame.ready, true) {
+        if frame.tick != self.tick {
             if frame.encoder.is_none() {
                 frame.encoder = Encoder::new(self.codec);
             }
-            let joined = std::mem::take(&mut frame.joined);
+            let is_next = frame.tick.wrapping_add(1) == self.tick;
             frame.len = frame.encoder.as_mut().map_or(0, |encoder| {
+                let (joined, warm) = (std::mem::take(&mut frame.joined), std::mem::take(&mut frame.warm));
+                if !is_next {
+                    // An encoder keeps some milliseconds of what it heard last, which may be long ago: it must
+                    // not be heard now.
+                    encoder.reset();
+                }
                 if joined {
-                    stand_alone(encoder, true);
+                    begin_anew(encoder, if warm { &frame.mix } else { &[] }, &mut frame.bytes);
                 }
                 let len = encoder.encode(mix, &mut frame.bytes);
-                if joined {
-                    stand_alone(encoder, false);
+                if let Encoder::Opus(encoder) = encoder {
+                    encoder.stand_alone(false);
                 }
                 len
             });
+            frame.tick = self.tick;
+            if !frame.mix.is_empty() {
+                frame.mix.copy_from_slice(mix);
+            }
         }
-        &frame.bytes[..frame.len]
+        &self.frames[variant].bytes[..self.frames[variant].len]
     }
 }
 
-/// Opus can make a frame that needs nothing of those before; the others recover by themselves.
-fn stand_alone(encoder: &mut Encoder, alone: bool) {
+/// Opus can make a frame that needs nothing of those before, and hear what was `last` heard before that, so
+/// that nothing is missing between; the others recover by themselves.
+fn begin_anew(encoder: &mut Encoder, last: &[i16], scratch: &mut [u8]) {
     if let Encoder::Opus(encoder) = encoder {
-        encoder.stand_alone(alone);
+        if !last.is_empty() {
+            encoder.reset();
+            encoder.encode(last, scratch);
+        }
+        encoder.stand_alone(true);
     }
 }
