@@ -37,6 +37,9 @@ pub(crate) const QUIETEST: u32 = 4;
 /// Who is heard stays so until somebody is louder by this, 4.5 dB.
 const ADVANTAGE: u32 = 12;
 
+/// Who has just begun counts for less by this, 9 dB: a click is nobody's word, and codecs begin too loud.
+const SUDDEN: u32 = 24;
+
 /// What can be heard: [`ALL`] there is, all but the person at a place (1 to [`PLACES`]), or [`NOTHING`].
 const VARIANTS: usize = PLACES + 2;
 const ALL: usize = 0;
@@ -239,8 +242,8 @@ impl Mixer {
                 true if voice.loudness >= QUIETEST => voice.level + ADVANTAGE,
                 // In his pause he keeps a place that nobody else wants.
                 true => QUIETEST,
-                // For a free place any sound will do; to take another's it must last, so no click does.
-                false => voice.steady.max(QUIETEST + 1),
+                // For a free place any sound will do; to take another's it must last or be much louder.
+                false => voice.steady.max(voice.loudness.saturating_sub(SUDDEN)).max(QUIETEST + 1),
             };
             if let Some(at) = best.iter().position(|(least, _)| score > *least) {
                 best[at..].rotate_right(1);
