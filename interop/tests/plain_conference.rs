@@ -107,6 +107,15 @@ fn a_voice_phone_makes_a_conference_and_others_are_heard_in_it() {
         daves.ear().hears(&[bob, carol], &[dave]);
         daves.command("hangup", "");
         bobs.ear().hears(&[carol], &[bob, dave]);
+        // What became of his call is written down.
+        let (_, id) = conference.rsplit_once(':').expect("it ends with its ID");
+        let shown = || server.confab(&["conference", "show", id]);
+        let is_his = |line: &str| {
+            let words = ["call ", "dave@example.test came", "PCMU", "departed", "MOS"];
+            words.iter().all(|word| line.contains(word))
+        };
+        let written = poll(Deadline::step(), || shown().lines().any(is_his).then_some(()));
+        assert!(written.is_some(), "his call is not in:\n{}", shown());
         let metrics = server.confab(&["metrics"]);
         for line in ["confab_participants 2", "confab_media_rooms 1", "confab_calls_ended_total 1"] {
             assert!(metrics.lines().any(|metric| metric == line), "{line} is not in:\n{metrics}");
