@@ -1,8 +1,8 @@
 """Measures the mixing of Confab beside a bare mixer (refmix.c) and Debian's Janus, all in one run, and prints one table.
 
 compare.py CONFAB CONFAB-LOAD REFMIX [PART...]; parts: big (1x200), small (50x4), full (1x1000 and 400x4), srtp, opus, joins; all of
-them without one. Each server is alone on the second processor, the load generator on the first, in front of everything else if this
-user may. A run whose generator was late says nothing: it is repeated, and void in the end."""
+them without one. Each server is on the second processor, the load generator on the first, both in front of everything else if this
+user may (SCHED_RR). A run whose generator was late says nothing: it is repeated, and void in the end."""
 import contextlib
 import glob
 import json
@@ -46,7 +46,7 @@ def first_of(*commands):
     return []
 
 
-BESIDE = first_of(["taskset", "-c", "1"])
+BESIDE = first_of(["chrt", "-r", "1", "taskset", "-c", "1"], ["taskset", "-c", "1"])
 GENERATOR = first_of(["chrt", "-r", "1", "taskset", "-c", "0"], ["taskset", "-c", "0"])
 
 
@@ -206,7 +206,7 @@ def row(name, server, conferences, size, *more):
     right = f"{value(run, 'mix', 'checks_passed')}/{value(run, 'mix', 'checks')}"
     print(
         f"| {name} | {conferences}×{size} | {' '.join(word for word in more if not word.startswith('--')) or 'pcmu'} "
-        f"| {'yes' if run['passed'] else 'NO'} "
+        f"| {'yes' if run['passed'] else 'no: ' + ', '.join(run['failed'])} "
         f"| {number(value(run, 'server', 'us_per_person_second'))} | {number(value(run, 'server', 'cores'), 2)} "
         f"| {number(value(run, 'mix', 'delay_ms', 'p50'), 1)} / {number(value(run, 'mix', 'delay_ms', 'p99'), 1)} "
         f"| {right} | {number(value(run, 'packets', 'slowest_per_second'), 1)} "
@@ -220,7 +220,11 @@ def row(name, server, conferences, size, *more):
 def joins():
     print("\n| INVITE to 200, nobody subscribed | a second | answered | ms, median / 99 of 100 | CPU ms each |")
     print("|---|---|---|---|---|")
-    run = confab(10, 4, "--mode", "churn", "--rate", "100", "--hold", "0.5")
+    try:
+        run = confab(10, 4, "--mode", "churn", "--rate", "100", "--hold", "0.5")
+    except (Failed, OSError) as error:
+        print(f"| Confab | | {error} | | |")
+        return
     waits = run["invite_to_200_ms"] or {}
     print(
         f"| Confab | {run['offered_per_second']:.0f} | {run['answered']}/{run['calls']} "

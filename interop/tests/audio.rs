@@ -276,3 +276,53 @@ fn a_second_phone_of_the_same_person_takes_over() {
         drop(desk);
     });
 }
+
+/// alice gives her conference a command, which must succeed.
+fn command(scratch: &Scratch, server: &Server, conference: &str, command: &str) {
+    let id = conference.rsplit(':').next().expect("a conference's address ends in its ID");
+    let scenario = Scenario {
+        file: "command",
+        server: Some(server.address()),
+        transport: Transport::Tcp,
+        user: "alice",
+        password: "unused",
+        authenticated_uri: "example.test",
+        keys: &[("conf", id), ("command", command)],
+        call_id: None,
+    };
+    Sipp::run(scratch, &scenario);
+}
+
+/// The command that mutes all attendees, who may not undo it.
+fn mute_all(conference: &str) -> String {
+    let mcu = conference.replace(":focus:", ":audio-video:");
+    format!(
+        "<modifyConference mscp:mcuUri=\"{mcu}\" xmlns:mscp=\"http://schemas.microsoft.com/rtc/2005/08/cccpextensions\">\
+         <ci:conference-info entity=\"{conference}\" state=\"partial\"><msci:conference-view>\
+         <msci:entity-view entity=\"{mcu}\"><msci:entity-state><msci:mediaFiltersRules><msci:initialFilters>\
+         <msci:role>attendee</msci:role><msci:ingressFilter>block</msci:ingressFilter></msci:initialFilters>\
+         <msci:mayModifyOwnFilters><msci:role>attendee</msci:role><msci:value>false</msci:value>\
+         </msci:mayModifyOwnFilters></msci:mediaFiltersRules></msci:entity-state></msci:entity-view>\
+         </msci:conference-view></ci:conference-info></modifyConference>"
+    )
+}
+
+#[test]
+fn when_all_are_muted_the_presenter_alone_is_heard() {
+    let test = "when_all_are_muted_the_presenter_alone_is_heard";
+    namespace::run(test, &[Tool::Baresip, Tool::Sipp, Tool::Namespace], |scratch| {
+        let mut server = server(scratch);
+        let (alice, conference) = maker(scratch, &mut server, "alice", &Voice::plain(ALICE));
+        let mut bob = phone(scratch, &server, "bob", &Voice::plain(BOB));
+        bob.dial(&conference);
+        let mut pat = phone(scratch, &server, "pat", &Voice::plain(PAT));
+        pat.dial(&conference);
+        let ears = [(alice.ear(), ALICE), (bob.ear(), BOB), (pat.ear(), PAT)];
+        all_hear_each_other(&ears);
+        command(scratch, &server, &conference, &mute_all(&conference));
+        bob.ear().hears(&[ALICE], &[PAT, BOB]);
+        pat.ear().hears(&[ALICE], &[PAT, BOB]);
+        alice.ear().hears(&[], &[ALICE, BOB, PAT]);
+        nobody_heard_himself(&ears);
+    });
+}

@@ -131,6 +131,8 @@ pub struct Media {
     from: Option<u64>,
     milliseconds: u64,
     arrivals: u64,
+    packet: Vec<u8>,
+    control: Vec<u8>,
 }
 
 impl Media {
@@ -169,6 +171,8 @@ impl Media {
             from: None,
             milliseconds: 0,
             arrivals: 0,
+            packet: vec![0; LONGEST],
+            control: nix::cmsg_space!(TimeSpec),
         }
     }
 
@@ -272,7 +276,7 @@ impl Media {
         };
         // Silence is the same in each frame, so that it does not matter which.
         let payload = frames.frame(person.said.saturating_sub(1));
-        let mut packet = [0; LONGEST];
+        let packet = &mut self.packet;
         packet[0] = 0x80;
         packet[1] = path.payload_type | if person.has_sent { 0 } else { 0x80 };
         packet[2..4].copy_from_slice(&person.sequence.to_be_bytes());
@@ -281,7 +285,7 @@ impl Media {
         packet[12..12 + payload.len()].copy_from_slice(payload);
         let mut length = 12 + payload.len();
         if let Some((protect, _)) = &mut path.protection {
-            let Some(protected) = protect.protect_rtp(&mut packet, length) else { return };
+            let Some(protected) = protect.protect_rtp(packet, length) else { return };
             length = protected;
         }
         person.has_sent = true;
@@ -304,8 +308,8 @@ impl Media {
     /// Takes one packet; is there another, the kernel says so again.
     fn receive(&mut self, index: usize) {
         let person = &mut self.people[index];
-        let mut packet = [0; LONGEST];
-        let Some((length, arrival)) = read(&person.socket, &mut packet) else { return };
+        let packet = &mut self.packet;
+        let Some((length, arrival)) = read(&person.socket, packet, &mut self.control) else { return };
         let Some(header) = Header::read(&packet[..length]) else { return };
         person.first.get_or_insert(arrival);
         let Some(path) = &mut person.path else { return };
@@ -340,11 +344,10 @@ impl Media {
 }
 
 /// A datagram, and when the kernel got it.
-fn read(socket: &UdpSocket, into: &mut [u8]) -> Option<(usize, u64)> {
-    let mut control = nix::cmsg_space!(TimeSpec);
+fn read(socket: &UdpSocket, into: &mut [u8], control: &mut [u8]) -> Option<(usize, u64)> {
     let mut slices = [IoSliceMut::new(into)];
     let flags = MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags).ok()?;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(control), flags).ok()?;
     let arrival = message.cmsgs().ok()?.find_map(|control| match control {
         ControlMessageOwned::ScmTimestampns(time) => {
             let part = |part: i64| u64::try_from(part).ok();

@@ -38,7 +38,7 @@ pub enum Srtp {
 
 /// Joins conferences of a SIP server with many people, has some of them say tones, and judges what everybody hears.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "confab load", version)]
+#[command(name = "confab load", version, args_override_self = true)]
 pub struct Options {
     /// The address each person calls; {conf} is the number of the conference, {n} that of the person
     #[arg(long, default_value = "sip:{conf}@127.0.0.1:5060")]

@@ -114,15 +114,20 @@ pub fn load(options: &Options, joined: &Joined, measured: Measured, work: &Work)
     let worst = |quantiles: &Value| quantiles["p99"].as_f64();
     let valid = worst(&lateness).is_none_or(|late| late <= LATE_MS) && work.overflows == 0;
     let people = joined.people;
-    let passed = people == options.people()
-        && joined.still == people
-        && lost_percent < LOST_PERCENT
-        && findings.checks > 0
-        && right > RIGHT_SHARE
-        && gaps_percent < GAPS_PERCENT
-        && findings.echoes == 0
-        && slowest > PACKETS_A_SECOND
-        && worst(&delays).is_some_and(|delay| delay < DELAY_MS);
+    let conditions = [
+        (people == options.people(), "not everybody has joined"),
+        (joined.still == people, "somebody was hung up on"),
+        (lost_percent < LOST_PERCENT, "packets were lost"),
+        (findings.checks > 0, "nobody was judged: it was too short"),
+        (right > RIGHT_SHARE, "somebody did not hear the others, or heard himself or somebody else"),
+        (gaps_percent < GAPS_PERCENT, "the sound had gaps"),
+        (findings.echoes == 0, "somebody heard himself begin"),
+        (slowest > PACKETS_A_SECOND, "somebody got too few packets a second"),
+        (worst(&delays).is_some_and(|delay| delay < DELAY_MS), "the sound came too late, or never began"),
+    ];
+    let failed: Vec<&str> =
+        conditions.iter().filter(|(holds, _)| !holds).map(|(_, failure)| *failure).collect();
+    let passed = failed.is_empty();
     let jitter = measured.receptions.iter().filter_map(|one| one.jitter_ms()).collect();
     let person_seconds = joined.still.max(1) as f64 * work.seconds();
     let report = json!({
@@ -135,6 +140,7 @@ pub fn load(options: &Options, joined: &Joined, measured: Measured, work: &Work)
         "people": people,
         "valid": valid,
         "passed": passed,
+        "failed": failed,
         "joins": { "asked": options.people(), "calls": joined.calls,
             "server_ms_per_join": (work.joined.seconds - work.idle.seconds) * 1000.0 / people.max(1) as f64 },
         "packets": {
