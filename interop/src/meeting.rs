@@ -231,8 +231,7 @@ impl Member {
 
     /// Joins the call and waits until its sound has found a way.
     pub fn joins_the_call(&mut self) {
-        self.client.command(&["chat-call", &self.chat]);
-        self.client.wait("media-candidate-pair", |_| true);
+        self.client.joins_the_call_of(&self.chat);
     }
 
     /// Says something to the conference.

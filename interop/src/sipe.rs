@@ -95,7 +95,18 @@ impl Sipe {
     pub fn joins_the_call(&mut self, conference: &str) {
         self.command(&["join-conf", conference]);
         let joined = self.wait("chat-joined", |_| true);
-        self.command(&["chat-call", joined["conv"].as_str().expect("a chat has a name")]);
+        self.joins_the_call_of(joined["conv"].as_str().expect("a chat has a name"));
+    }
+
+    /// The same in a conference that it is in already.
+    pub fn joins_the_call_of(&mut self, chat: &str) {
+        // The menu has the entry once the client has read who is in, which it announces in no way; and no more when it has been
+        // asked whether it joins a call that is going on, and has said yes.
+        let joined = poll(Deadline::step(), || {
+            let has_joined = self.try_command(&["chat-call", chat]).is_ok();
+            (has_joined || self.unread.iter().any(|event| event["ev"] == "media-new")).then_some(())
+        });
+        assert!(joined.is_some(), "{} is not offered the call", self.name);
         self.wait("media-candidate-pair", |_| true);
     }
 
