@@ -36,6 +36,8 @@ pub struct Baresip {
     unread: Vec<Value>,
     all: Vec<Value>,
     ear: Ear,
+    /// Where it is at home, and puts pictures of what it sees.
+    folder: PathBuf,
     log: PathBuf,
     _process: Process,
 }
@@ -92,7 +94,7 @@ impl Baresip {
         write("contacts", String::new());
         sound::write_wav(&folder.join("says.wav"), voice.tone);
         let mut command = voice.command("baresip");
-        command.args(["-s", "-f", path]); // -s: every SIP message is in the log
+        command.current_dir(&folder).args(["-s", "-f", path]); // -s: every SIP message is in the log
         let process = Process::start(scratch, &format!("baresip-{name}"), command);
         let control = poll(Deadline::step(), || TcpStream::connect(control).ok());
         Baresip {
@@ -101,7 +103,8 @@ impl Baresip {
             received: Vec::new(),
             unread: Vec::new(),
             all: Vec::new(),
-            ear: Ear::newest(name, folder, "-dec.wav"),
+            ear: Ear::newest(name, folder.clone(), "-dec.wav"),
+            folder,
             log: scratch.log(&format!("baresip-{name}.log")),
             _process: process,
         }
@@ -127,6 +130,23 @@ impl Baresip {
         let mut lines = log.lines().filter_map(|line| line.strip_prefix("m=audio "));
         let port = lines.nth(number).and_then(|line| line.split(' ').next()?.parse().ok());
         port.unwrap_or_else(|| panic!("{} has called nobody", self.name))
+    }
+
+    /// Waits until it sees a whole picture of somebody else's; returns the file it is in (PNG).
+    pub fn sees(&mut self) -> PathBuf {
+        self.command("snapshot", "");
+        let folder = self.folder.clone();
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // A PNG is whole when its last part is there.
+            let whole = || fs::read(path).is_ok_and(|png| png.ends_with(b"IEND\xaeB`\x82"));
+            name.starts_with("snapshot-recv") && whole()
+        };
+        let seen = poll(Deadline::step(), || {
+            let files = fs::read_dir(&folder).ok()?.flatten().map(|file| file.path());
+            files.into_iter().find(is_it)
+        });
+        seen.unwrap_or_else(|| panic!("{} sees nobody", self.name))
     }
 
     /// Calls this address and waits until it is answered.
@@ -222,7 +242,12 @@ fn parameters(voice: &Voice) -> String {
 /// File audio, one address only. `net_interface` wants an address; without it the SDP names another one. What it hears is
 /// recorded as it is decoded, in a file for each call.
 fn config(voice: &Voice, listen: &str, control: SocketAddr, folder: &str) -> String {
-    let modules = ["g711", "g722", "opus", "aufile", "sndfile", "srtp", "stun", "turn", "ice"];
+    let mut modules = vec!["g711", "g722", "opus", "aufile", "sndfile", "srtp", "stun", "turn", "ice"];
+    let mut picture = "";
+    if voice.picture {
+        modules.extend(["vp8", "fakevideo", "snapshot"]);
+        picture = "video_source fakevideo,nil\nvideo_display fakevideo,nil\nvideo_size 320x240\nvideo_fps 10\n";
+    }
     let modules: String = modules.iter().map(|module| format!("module {module}.so\n")).collect();
     let rate = sound::RATE;
     format!(
@@ -236,6 +261,7 @@ fn config(voice: &Voice, listen: &str, control: SocketAddr, folder: &str) -> Str
          ausrc_channels 1\n\
          auplay_srate {rate}\n\
          auplay_channels 1\n\
+         {picture}\
          module_path /usr/lib/baresip/modules\n\
          {modules}\
          module_tmp account.so\n\

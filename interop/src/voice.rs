@@ -30,6 +30,8 @@ pub struct Voice<'a> {
     pub ice: bool,
     /// A TURN server that it takes an address from, with user and password.
     pub turn: Option<(SocketAddr, &'a str, &'a str)>,
+    /// Whether it has a camera (a pattern that moves, VP8) and a screen; baresip alone.
+    pub picture: bool,
     /// The address it has.
     pub address: IpAddr,
     /// The line at whose far end it is.
@@ -45,6 +47,7 @@ impl<'a> Voice<'a> {
             encryption: Encryption::None,
             ice: false,
             turn: None,
+            picture: false,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             line: None,
         }
@@ -63,6 +66,11 @@ impl<'a> Voice<'a> {
     /// The same, encrypted like this.
     pub fn encrypted(self, encryption: Encryption) -> Voice<'a> {
         Voice { encryption, ..self }
+    }
+
+    /// The same with a camera and a screen.
+    pub fn with_picture(self) -> Voice<'a> {
+        Voice { picture: true, ..self }
     }
 
     /// The same with ICE.
