@@ -246,7 +246,8 @@ fn config(voice: &Voice, listen: &str, control: SocketAddr, folder: &str) -> Str
     let mut picture = "";
     if voice.picture {
         modules.extend(["vp8", "fakevideo", "snapshot"]);
-        picture = "video_source fakevideo,nil\nvideo_display fakevideo,nil\nvideo_size 320x240\nvideo_fps 10\n";
+        picture =
+            "video_source fakevideo,nil\nvideo_display fakevideo,nil\nvideo_size 320x240\nvideo_fps 10\n";
     }
     let modules: String = modules.iter().map(|module| format!("module {module}.so\n")).collect();
     let rate = sound::RATE;

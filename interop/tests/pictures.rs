@@ -10,9 +10,8 @@ use confab_interop::{Server, Tool, namespace};
 fn video_phones_see_each_other() {
     namespace::run("video_phones_see_each_other", &[Tool::Baresip], |scratch| {
         let mut server = Server::start(scratch, Authentication::Nobody);
-        let phone = |user, tone| {
-            Baresip::guest(scratch, user, server.address(), &Voice::plain(tone).with_picture())
-        };
+        let phone =
+            |user, tone| Baresip::guest(scratch, user, server.address(), &Voice::plain(tone).with_picture());
         let (mut bob, mut carol) = (phone("bob", TONES[0]), phone("carol", TONES[1]));
         bob.dial("sip:conference@example.test");
         carol.dial(&server.only_conference());
