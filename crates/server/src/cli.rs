@@ -69,11 +69,14 @@ pub async fn serve(place: &Place) -> anyhow::Result<()> {
     let data = Data::for_server(&config.data, &config.auth)?;
     // Listened for before anybody can think us ready.
     let stop = Stop::listen()?;
+    let connections = if config.own_mcu().is_some() { 0 } else { config.front_end.max_connections };
+    let mixes = config.av_mcu.is_some() || config.own_mcu().is_none() && config.control.is_none();
+    let ports = if mixes { config.media.port_count() } else { 0 };
+    if let Some(sentence) = open_files::allow(connections, ports) {
+        eprintln!("{sentence}");
+    }
     if config.own_mcu().is_some() {
         return serve_mcu(&config, &data, stop).await;
-    }
-    if let Some(sentence) = open_files::allow(config.front_end.max_connections) {
-        eprintln!("{sentence}");
     }
     let claim = data.claim(&config).await?;
     let server = start(&config, &data).await?;

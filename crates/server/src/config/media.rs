@@ -67,6 +67,11 @@ impl MediaConfig {
         if self.threads == 0 { all() } else { self.threads }
     }
 
+    /// How many ports there are.
+    pub fn port_count(&self) -> usize {
+        usize::from(self.last_port.saturating_sub(self.first_port)) + 1
+    }
+
     /// The addresses of a front end, unless others are set: those of its listeners, one of each family.
     pub fn addresses_beside(&self, front_end: &FrontEndConfig) -> Vec<IpAddr> {
         self.addresses_or(front_end.listen.iter().map(|listen| listen.address.ip()))
