@@ -93,6 +93,16 @@ impl Program {
         self.hears(text, |line| line.contains(text).then_some(()));
     }
 
+    /// Waits for a line of standard output for each of `texts` that contains it, in whatever order.
+    pub fn says_all(&mut self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while let Some(next) = missing.first() {
+            let next = *next;
+            let said = self.hears(next, |line| missing.iter().position(|text| line.contains(text)));
+            missing.remove(said);
+        }
+    }
+
     /// Waits for a line of standard error that contains `text`.
     pub fn warns(&mut self, text: &str) {
         while !self.err.contains(text) {
