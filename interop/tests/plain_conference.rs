@@ -34,6 +34,11 @@ fn start(
     Sipp::start(scratch, &scenario)
 }
 
+/// The ID at the end of a conference's URI.
+fn id_of(conference: &str) -> &str {
+    conference.rsplit_once(':').expect("it ends with its ID").1
+}
+
 #[test]
 fn a_phone_chats_with_two_sipes() {
     namespace::run("a_phone_chats_with_two_sipes", &[Tool::Sipe, Tool::Sipp], |scratch| {
@@ -107,8 +112,14 @@ fn a_voice_phone_makes_a_conference_and_others_are_heard_in_it() {
         daves.ear().hears(&[bob, carol], &[dave]);
         daves.command("hangup", "");
         bobs.ear().hears(&[carol], &[bob, dave]);
+        let flow = server.flow(id_of(&conference));
+        let mixing = flow.lines().filter(|line| line.contains("INVITE sip:"));
+        assert!(
+            mixing.clone().count() == 3 && mixing.into_iter().all(|line| line.contains("AVMCU")),
+            "{flow}"
+        );
         // What became of his call is written down.
-        let (_, id) = conference.rsplit_once(':').expect("it ends with its ID");
+        let id = id_of(&conference);
         let shown = || server.confab(&["conference", "show", id]);
         let is_his = |line: &str| {
             let words = ["call ", "dave@example.test came", "PCMU", "departed", "MOS"];
@@ -140,7 +151,7 @@ fn voices_go_on_when_their_server_dies() {
         let second = Mcu::start_av(scratch, &server, "avmcu-2");
         first.kill();
         // They are called by the other.
-        let (_, id) = conference.rsplit_once(':').expect("it ends with its ID");
+        let id = id_of(&conference);
         let called = |flow: &str| flow.matches("200 INVITE").count() == 2;
         let moved = poll(Deadline::step(), || called(&second.flow(id)).then_some(()));
         assert!(moved.is_some(), "nobody was called by the other server:\n{}", second.flow(id));

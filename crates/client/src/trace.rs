@@ -62,7 +62,7 @@ fn told(request: &Request) -> Option<FlowNote> {
     let from = request.headers.from().ok()?.uri;
     let (step, from) = match OpaqueTarget::parse(&from.to_string()) {
         OpaqueTarget::Focus(_) => (7, Component::Focus),
-        OpaqueTarget::Mcu(_) => (8, Component::ImMcu),
+        OpaqueTarget::Mcu(mcu) if mcu.media == McuType::Chat => (8, Component::ImMcu),
         _ => return None,
     };
     Some(FlowNote::new(step, from, Component::Client, request.method.as_str()))

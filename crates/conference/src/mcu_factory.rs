@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use confab_machine::Time;
+use confab_machine::{Component, Time};
 use confab_schema::{
     mcu_control::{Health, ServerStatus},
     uri::McuType,
@@ -19,6 +19,14 @@ pub const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 pub const HEALTH_LIMIT: Duration = Duration::from_secs(4);
 /// How many MCUs one factory keeps track of.
 pub const MCU_LIMIT: usize = 1000;
+
+/// What a conferencing server for `media` is called in the flow trace.
+pub const fn component(media: McuType) -> Component {
+    match media {
+        McuType::AudioVideo | McuType::PhoneConf => Component::AvMcu,
+        McuType::Chat | McuType::Meeting | McuType::ApplicationSharing => Component::ImMcu,
+    }
+}
 
 /// The factory's table of conferencing servers, by their control URL.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use confab_conference::{
-    mcu_factory::{HEALTH_PERIOD, McuFactory, Reported},
+    mcu_factory::{HEALTH_PERIOD, McuFactory, Reported, component},
     reason::Reason,
 };
 use confab_machine::{Component, FlowNote};
@@ -126,7 +126,7 @@ impl McuFactoryHost {
             let note = FlowNote::new(
                 6,
                 Component::McuFactory,
-                Component::ImMcu,
+                component(media),
                 format!("addConference {}", media.as_str()),
             );
             self.flows.file(conference.id.as_str(), self.clock.now(), note);

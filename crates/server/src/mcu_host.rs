@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD};
-use confab_machine::{FlowNote, Time};
+use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD, component};
+use confab_machine::{Component, FlowNote, Time};
 use confab_mcu::{Action, Conference, ConferenceSpec, Event, Mcu, McuLimits};
 use confab_schema::{
     cccp::{self, Code, Command, ResultBody},
@@ -527,7 +527,13 @@ impl drive::Shell<Boxed> for Shell {
         Performed::Done
     }
 
-    fn note(&mut self, now: Time, note: FlowNote) {
+    fn note(&mut self, now: Time, mut note: FlowNote) {
+        // An event does not say which medium's server hears it.
+        for place in [&mut note.from, &mut note.to] {
+            if *place == Component::ImMcu {
+                *place = component(self.host.shared.media);
+            }
+        }
         self.host.shared.flows.file(self.conference.id.as_str(), now, note);
     }
 }

@@ -1,23 +1,13 @@
 //! What a Focus' events and actions say in the flow trace.
 
 use confab_machine::{
-    Component::{Client, Focus, ImMcu, McuFactory, Policy, Store},
+    Component::{Client, Focus, McuFactory, Policy, Store},
     FlowNote, Traced,
 };
-use confab_schema::{cccp, uri::McuType};
+use confab_schema::cccp;
 
 use super::{Action, Event, Referral};
-
-/// The column of the ladder that an MCU of this type has.
-fn mcu(media: McuType) -> confab_machine::Component {
-    match media {
-        McuType::Chat
-        | McuType::AudioVideo
-        | McuType::Meeting
-        | McuType::ApplicationSharing
-        | McuType::PhoneConf => ImMcu,
-    }
-}
+use crate::mcu_factory::component as mcu;
 
 fn command(request: &cccp::Request) -> String {
     let names: Vec<String> = request.commands.iter().map(cccp::Command::summary).collect();
@@ -132,7 +122,7 @@ impl Traced for Action {
             Action::CommandMcu { media, request, .. } => {
                 FlowNote::new(7, Focus, mcu(*media), command(request))
             }
-            Action::ForwardInvite { .. } => FlowNote::new(8, Focus, ImMcu, "INVITE forwarded"),
+            Action::ForwardInvite { media, .. } => FlowNote::new(8, Focus, mcu(*media), "INVITE forwarded"),
             Action::MoveMcu { media, .. } => FlowNote::new(8, Focus, mcu(*media), "sessions go on here"),
             Action::RefuseInvite { reason, .. } => {
                 FlowNote::new(8, Focus, Client, format!("refuse: {}", reason.sentence()))
