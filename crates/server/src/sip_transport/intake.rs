@@ -33,20 +33,23 @@ pub(super) struct Intake {
 pub(super) struct Turns {
     free: Arc<Semaphore>,
     known: bool,
+    /// Whether anything came at all, so that the role knows of the connection.
+    used: bool,
 }
 
 impl Turns {
     /// Of a connection: a stranger's, until he proves who he is.
     pub(super) fn of_stranger() -> Turns {
-        Turns { free: Arc::new(Semaphore::new(1)), known: false }
+        Turns { free: Arc::new(Semaphore::new(1)), known: false, used: false }
     }
 
     /// Of a socket for datagrams.
     pub(super) fn of_datagrams() -> Turns {
-        Turns { free: Arc::new(Semaphore::new(DATAGRAM_TURNS)), known: false }
+        Turns { free: Arc::new(Semaphore::new(DATAGRAM_TURNS)), known: false, used: false }
     }
 
     async fn next(&mut self, believed: bool) -> Option<OwnedSemaphorePermit> {
+        self.used = true;
         let turn = Arc::clone(&self.free).acquire_owned().await.ok();
         if believed && !self.known {
             // What he sent as a stranger has been taken, for that held the only turn: nothing
@@ -75,13 +78,19 @@ impl Intake {
         queue.send(Queued { event, _turn: turn }).await.is_ok()
     }
 
-    /// Hands on the end of a connection, after all that came by it.
-    pub(super) async fn hand_on_end(&self, event: TransportEvent, turns: &mut Turns) {
-        if !turns.known {
+    /// Hands on the end of a connection, after all that came by it. A stranger's waits among those
+    /// of strangers: ten thousand of them that end at once hold nobody up.
+    pub(super) async fn hand_on_end(&self, event: TransportEvent, turns: &mut Turns, believed: bool) {
+        if believed && !turns.known {
             drop(turns.next(true).await);
         }
+        // The role has never heard of it, nor sent anything by it.
+        if !turns.used {
+            return;
+        }
+        let queue = if turns.known { &self.known } else { &self.strangers };
         // A role that has ended needs not be told.
-        let _ = self.known.send(Queued { event, _turn: None }).await;
+        let _ = queue.send(Queued { event, _turn: None }).await;
     }
 }
 
@@ -164,7 +173,32 @@ mod tests {
             assert_eq!(next(&mut arrivals).await, 1);
             assert!(second.await);
         }
-        intake.hand_on_end(closed(3), &mut eve).await;
+        intake.hand_on_end(closed(3), &mut eve, true).await;
         assert_eq!((next(&mut arrivals).await, next(&mut arrivals).await), (2, 3));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_stranger_waits_among_strangers() {
+        let (intake, mut arrivals) = Intake::new(100);
+        let (mut ann, mut eve) = (Turns::of_stranger(), Turns::of_stranger());
+        assert!(intake.hand_on(closed(1), &mut eve, false).await);
+        intake.hand_on_end(closed(2), &mut eve, false).await;
+        assert!(intake.hand_on(closed(3), &mut ann, true).await);
+        intake.hand_on_end(closed(4), &mut ann, true).await;
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            order.push(next(&mut arrivals).await);
+        }
+        assert_eq!(order, [3, 4, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn whom_nothing_was_heard_of_ends_unheard() {
+        let (intake, mut arrivals) = Intake::new(100);
+        let (mut silent, mut ann) = (Turns::of_stranger(), Turns::of_stranger());
+        intake.hand_on_end(closed(1), &mut silent, false).await;
+        // By a link of ours something was perhaps sent before anything came.
+        intake.hand_on_end(closed(2), &mut ann, true).await;
+        assert_eq!(next(&mut arrivals).await, 2);
     }
 }

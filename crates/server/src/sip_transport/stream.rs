@@ -151,12 +151,11 @@ where
     // Whoever is no client is one of us.
     let standing = Arc::new(Standing { place, believed: AtomicBool::new(manners != Manners::Client) });
     flows.streams().insert(flow.id, Stream { queue, standing: Arc::clone(&standing) });
-    let writing = tokio::spawn(write(writer, queued));
+    let mut writing = tokio::spawn(write(writer, queued));
     let flows = flows.clone();
     tokio::spawn(async move {
         let mut turns = Turns::of_stranger();
         // Whoever ends first, reader or writer, ends the connection.
-        let abort = writing.abort_handle();
         let reading = Reading { flows: &flows, flow, peer, manners, standing: &standing };
         tokio::select! {
             biased;
@@ -164,15 +163,18 @@ where
                 // Let what was queued, such as a last refusal, go out.
                 flows.close(flow);
                 tokio::spawn(async move {
-                    tokio::time::sleep(PROGRESS_LIMIT).await;
-                    abort.abort();
+                    if timeout(PROGRESS_LIMIT, &mut writing).await.is_err() {
+                        writing.abort();
+                    }
                 });
             }
-            _ = writing => flows.close(flow),
+            _ = &mut writing => flows.close(flow),
             () = keep_alive(&flows, flow, manners) => {}
         }
+        let believed = standing.is_believed();
+        // Its place is free for another.
         drop(standing);
-        flows.shared.intake.hand_on_end(TransportEvent::Closed { flow }, &mut turns).await;
+        flows.shared.intake.hand_on_end(TransportEvent::Closed { flow }, &mut turns, believed).await;
     });
     flow
 }
