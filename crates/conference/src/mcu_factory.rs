@@ -4,7 +4,10 @@
 //! Choosing is a function over the health table; asking the chosen MCU to provision a conference
 //! is the shell's errand, because the MCU may live elsewhere.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use confab_machine::{Component, Time};
 use confab_schema::{
@@ -32,6 +35,8 @@ pub const fn component(media: McuType) -> Component {
 #[derive(Debug, Default)]
 pub struct McuFactory {
     mcus: BTreeMap<String, Entry>,
+    /// The URLs of those that live and die with the factory.
+    companions: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -71,13 +76,28 @@ impl McuFactory {
         }
     }
 
+    /// The MCU at this URL lives in the factory's own process, so its silence is a standstill of both: it is never
+    /// taken for gone.
+    pub fn add_companion(&mut self, url: String) {
+        self.companions.insert(url);
+    }
+
+    /// Since when nothing was heard of an MCU whose silence means something.
+    fn silent_since(&self, url: &str, entry: &Entry) -> Option<Time> {
+        (!self.companions.contains(url)).then_some(entry.seen)
+    }
+
     /// The control URLs of the MCUs that can take a conference of this medium now: the idlest
     /// first. The caller tries them in this order until one provisions the conference.
     pub fn candidates(&self, now: Time, media: McuType) -> Vec<String> {
         let mut fit: Vec<&Entry> = self
             .mcus
-            .values()
-            .filter(|entry| entry.health.media == media && now.since(entry.seen) < HEALTH_LIMIT)
+            .iter()
+            .filter(|(url, entry)| {
+                self.silent_since(url, entry).is_none_or(|seen| now.since(seen) < HEALTH_LIMIT)
+            })
+            .map(|(_, entry)| entry)
+            .filter(|entry| entry.health.media == media)
             .filter(|entry| matches!(entry.health.status, ServerStatus::Normal | ServerStatus::Loaded))
             .collect();
         fit.sort_by_key(|entry| {
@@ -90,13 +110,17 @@ impl McuFactory {
     /// Forgets the MCUs that have not reported in time, and returns what must now be said of each:
     /// that it is unavailable.
     pub fn drop_silent(&mut self, now: Time) -> Vec<Health> {
-        let silent = self.mcus.extract_if(.., |_, entry| now.since(entry.seen) >= HEALTH_LIMIT);
+        let companions = &self.companions;
+        let silent = self
+            .mcus
+            .extract_if(.., |url, entry| !companions.contains(url) && now.since(entry.seen) >= HEALTH_LIMIT);
         silent.map(|(_, entry)| entry.lost()).collect()
     }
 
     /// When the next MCU will have been silent for too long, unless it reports before.
     pub fn deadline(&self) -> Option<Time> {
-        self.mcus.values().map(|entry| entry.seen + HEALTH_LIMIT).min()
+        let silences = self.mcus.iter().filter_map(|(url, entry)| self.silent_since(url, entry));
+        silences.min().map(|seen| seen + HEALTH_LIMIT)
     }
 
     /// The last health report of each MCU, with its age.
@@ -147,6 +171,23 @@ mod tests {
         assert_eq!(factory.candidates(later, McuType::Chat), ["https://a"]);
         assert_eq!(factory.drop_silent(later).len(), 4);
         assert_eq!(factory.servers(later).count(), 1);
+    }
+
+    #[test]
+    fn who_shares_its_process_is_never_taken_for_gone() {
+        let mut factory = McuFactory::default();
+        factory.add_companion("https://a".into());
+        for url in ["https://a", "https://b"] {
+            assert_eq!(factory.report(Time::EPOCH, idle(url)), Reported::Taken);
+        }
+        let later = Time::EPOCH + HEALTH_LIMIT * 2;
+        assert_eq!(factory.deadline(), Some(Time::EPOCH + HEALTH_LIMIT));
+        assert_eq!(
+            factory.drop_silent(later).into_iter().map(|lost| lost.url).collect::<Vec<_>>(),
+            ["https://b"]
+        );
+        assert_eq!(factory.candidates(later, McuType::Chat), ["https://a"]);
+        assert_eq!(factory.deadline(), None);
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl InprocNetwork {
         InprocNetwork { between: Some(between), ..InprocNetwork::default() }
     }
 
+    /// Whether nothing lies between: then what is sent arrives.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.between.is_none()
+    }
+
     /// Listens under `name`; a former listener of that name gets no more streams.
     pub fn listen(&self, name: &str) -> Receiver<DuplexStream> {
         let (sender, receiver) = mpsc::channel(BACKLOG);

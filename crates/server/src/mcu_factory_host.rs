@@ -49,6 +49,11 @@ impl McuFactoryHost {
         McuFactoryHost { table: Arc::default(), focuses: Arc::default(), control, clock, flows }
     }
 
+    /// The MCU at this URL lives in this process.
+    pub(crate) fn add_companion(&self, url: String) {
+        self.table().add_companion(url);
+    }
+
     /// Takes what is posted to the factory.
     pub async fn posted(self, posted: Posted) -> Answer {
         match (posted.path.as_str(), posted.content_type.as_str()) {

@@ -33,6 +33,7 @@ use crate::{
     control_link::{Answer, CCCP, CONFERENCE_INFO, ControlClient, HEALTH, LinkError, Posted},
     drive::{self, Performed, drive},
     flow_log::FlowLog,
+    mcu_factory_host::McuFactoryHost,
     media_host::{MediaHost, NoPort, Room, Said},
     roles::McuParts,
 };
@@ -155,6 +156,14 @@ impl McuHost {
         McuHost { shared: Arc::new(shared) }
     }
 
+    /// Its factory is in this process too: what holds up one holds up the other, so neither ever
+    /// takes the other for gone.
+    pub fn accompany(&self, factory: &McuFactoryHost) {
+        let place = &self.shared.place;
+        factory.add_companion(format!("{}{}", place.control_base, place.control_path));
+        self.shared.counted_on_until.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// Reports this MCU's health to the factory, for ever.
     pub async fn report_health(self) {
         let shared = &self.shared;
@@ -169,7 +178,7 @@ impl McuHost {
                 Ok(Ok(_)) => {
                     heard = true;
                     let until = (sent + HEALTH_LIMIT).as_micros();
-                    shared.counted_on_until.store(until, Ordering::Relaxed);
+                    shared.counted_on_until.fetch_max(until, Ordering::Relaxed);
                 }
                 Ok(Err(error)) if heard => {
                     heard = false;

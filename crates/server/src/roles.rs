@@ -190,7 +190,7 @@ pub async fn start_with(
             elsewhere.serve(factory, directory.clone());
             None
         }
-        None => start_mcus(config, (im_mcu, av_mcu), &network, clock, &flows, &front_end).await?,
+        None => start_mcus(config, (im_mcu, av_mcu), &network, (clock, &flows), &front_end, &factory).await?,
     };
     let content_grace = config.conferences.content_grace();
     start_sweeper(&store, &directory, content_grace, clock);
@@ -215,19 +215,22 @@ async fn start_mcus(
     config: &Config,
     (im_mcu, av_mcu): (Box<dyn Mcu>, Option<Box<dyn Mcu>>),
     network: &InprocNetwork,
-    clock: Clock,
-    flows: &FlowLog,
+    (clock, flows): (Clock, &FlowLog),
     front_end: &mpsc::Sender<front_end::Event>,
+    factory: &McuFactoryHost,
 ) -> anyhow::Result<Option<MediaHost>> {
-    let im_mcu = McuParts { mcu: im_mcu, media: None };
-    let im_mcu = start_mcu(im_mcu, config, network, IM_MCU_HOST, clock, flows);
-    link(front_end, im_mcu.server_uri()).await?;
+    let start = async |parts: McuParts, host| {
+        let mcu = start_mcu(parts, config, network, host, clock, flows);
+        if network.is_whole() {
+            mcu.accompany(factory);
+        }
+        link(front_end, mcu.server_uri()).await
+    };
+    start(McuParts { mcu: im_mcu, media: None }, IM_MCU_HOST).await?;
     let Some(mcu) = av_mcu else { return Ok(None) };
     let addresses = config.media.addresses_beside(&config.front_end);
     let media = Some(mcu::start_media(config, addresses, clock)?);
-    let av_mcu = McuParts { mcu, media: media.clone() };
-    let av_mcu = start_mcu(av_mcu, config, network, AV_MCU_HOST, clock, flows);
-    link(front_end, av_mcu.server_uri()).await?;
+    start(McuParts { mcu, media: media.clone() }, AV_MCU_HOST).await?;
     Ok(media)
 }
 
