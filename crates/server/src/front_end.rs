@@ -138,6 +138,11 @@ pub enum Event {
         /// Where it is now.
         server_uri: String,
     },
+    /// A conference asks for a server for a medium, because it never had one or has lost it.
+    McuWanted {
+        /// The MCU, as clients know it.
+        mcu: McuUri,
+    },
     /// A conference was given a place on an MCU, which should be linked now.
     McuProvisioned {
         /// The MCU's SIP URI.
@@ -557,6 +562,7 @@ impl Machine for FrontEnd {
                 self.forward_to_mcu(now, &key, &server_uri, out);
             }
             Event::RefuseInvite { key, reason } => self.refuse_mcu_invite(now, &key, reason, out),
+            Event::McuWanted { mcu } => self.places.unsettle(now, &mcu),
             Event::McuProvisioned { server_uri } => self.mcu_provisioned(now, &server_uri, out),
             Event::McuMoved { mcu, server_uri } => self.mcu_moved(now, mcu, server_uri, out),
             Event::ConferenceEnded { conference } => self.conference_ended(now, &conference, out),
@@ -567,8 +573,7 @@ impl Machine for FrontEnd {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let links = self.links.deadline();
-        let held = self.held.deadline();
+        let (links, held) = (self.links.deadline(), self.held.deadline());
         [self.transactions.deadline(), self.users.deadline(), self.forwards.deadline(), links, held]
             .into_iter()
             .flatten()

@@ -466,6 +466,8 @@ impl Shell {
     /// Steps 5 and 6: asks the factory, which provisions the conference on an MCU.
     fn request_mcu(&self, media: McuType) {
         let services = self.directory.services.clone();
+        // If it had one, that is lost.
+        self.directory.tell_front_end(front_end::Event::McuWanted { mcu: self.conference.mcu(media) });
         let token = clock::entropy().hex::<16>();
         let callback = format!("{}{FOCUS_PATH}{token}", services.focus_base);
         let conference = self.conference.clone();

@@ -116,13 +116,14 @@ impl FrontEnd {
         }
     }
 
-    /// A server knows nothing of a dialog. If its link was just opened again it was perhaps started again: then the
-    /// request waits until the conference has a place anew. Says whether it does.
+    /// A server knows nothing of a dialog. If its link was just opened again it was perhaps started again, and if its
+    /// conference was just lost it is perhaps its own successor: then the request waits until the dialogs are there.
+    /// Says whether it does.
     pub(super) fn hold_refused(&mut self, now: Time, key: &ServerKey, response: &Response) -> bool {
         let number = self.held.numbers.get(key).copied();
         let Some(held) = number.and_then(|number| self.held.requests.get_mut(&number)) else { return false };
         let is_renewed = held.at.as_ref().is_some_and(|at| self.links.is_renewed(now, at));
-        if !is_renewed || held.times_sent >= SEND_LIMIT {
+        if !(is_renewed || self.places.is_unsettled(now, &held.mcu)) || held.times_sent >= SEND_LIMIT {
             return false;
         }
         held.at = None;

@@ -1,11 +1,17 @@
 //! Where the MCUs of active conferences are, and where they were before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use confab_machine::Time;
 use confab_schema::uri::McuUri;
 
 /// Former places of one MCU that are remembered.
 const FORMER_LIMIT: usize = 16;
+/// For so long after an MCU was lost its successor may not have its dialogs yet.
+const UNSETTLED: Duration = Duration::from_secs(10);
 
 /// The places, by the SIP URIs that clients know.
 #[derive(Default)]
@@ -17,6 +23,8 @@ pub(super) struct McuPlaces {
 struct Place {
     server_uri: String,
     former: BTreeSet<String>,
+    /// When it was lost, until its successor has the dialogs.
+    unsettled: Option<Time>,
 }
 
 impl McuPlaces {
@@ -33,6 +41,7 @@ impl McuPlaces {
     /// From now on `mcu` is at `server_uri`.
     pub(super) fn set(&mut self, mcu: McuUri, server_uri: String) {
         let place = self.places.entry(mcu).or_default();
+        place.unsettled = None;
         if place.server_uri == server_uri {
             return;
         }
@@ -41,6 +50,20 @@ impl McuPlaces {
         if !former.is_empty() && place.former.len() < FORMER_LIMIT {
             place.former.insert(former);
         }
+    }
+
+    /// `mcu` is lost where it was, and another server is looked for. That may be the same one, which woke up or
+    /// was started again.
+    pub(super) fn unsettle(&mut self, now: Time, mcu: &McuUri) {
+        if let Some(place) = self.places.get_mut(mcu) {
+            place.unsettled = Some(now);
+        }
+    }
+
+    /// Whether `mcu` was lost just now, and who has it next may not have its dialogs yet.
+    pub(super) fn is_unsettled(&self, now: Time, mcu: &McuUri) -> bool {
+        let since = self.places.get(mcu).and_then(|place| place.unsettled);
+        since.is_some_and(|since| now.since(since) < UNSETTLED)
     }
 
     /// Whether `mcu` was at `server_uri` and is elsewhere now.

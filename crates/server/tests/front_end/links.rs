@@ -273,6 +273,31 @@ fn a_server_that_was_started_again_has_time_to_take_its_dialogs_over() {
 }
 
 #[test]
+fn a_server_that_is_its_own_successor_has_time_as_well() {
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    let mcu = McuUri::parse(CHAT).unwrap();
+    // Long after the link was opened: the server stood still and its conference was lost.
+    desk.waits(Duration::from_secs(6));
+    desk.hear(Event::McuWanted { mcu: mcu.clone() });
+    let too_early = session.ann_says(&mut desk);
+    let there = desk.request_at(LINK);
+    desk.receives(LINK, answer(&there, 481, "mcu"));
+    assert_eq!(final_status(&mut desk), None);
+    desk.hear(Event::McuMoved { mcu: mcu.clone(), server_uri: REMOTE.into() });
+    let again = desk.request_at(LINK);
+    assert_eq!(again.headers.cseq().unwrap().number, too_early);
+    desk.receives(LINK, answer(&again, 200, "mcu"));
+    assert_eq!(final_status(&mut desk), Some(200));
+
+    // It has the dialogs: what it refuses now is refused.
+    session.ann_says(&mut desk);
+    let there = desk.request_at(LINK);
+    desk.receives(LINK, answer(&there, 481, "mcu"));
+    assert_eq!(final_status(&mut desk), Some(481));
+}
+
+#[test]
 fn nothing_waits_for_ever() {
     let mut desk = Desk::open();
     let mut session = Session::begin(&mut desk);
