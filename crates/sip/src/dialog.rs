@@ -193,7 +193,6 @@ impl Dialog {
         }
     }
 
-    /// Uses up a number, as a notification in the body of a response does.
     /// Leaves `count` numbers out. Who goes on with a dialog that another has led, and does not know
     /// how far, numbers on from well beyond (RFC 3261 §12.2.1.1 asks only that numbers rise).
     pub fn skip_numbers(&mut self, count: u32) {

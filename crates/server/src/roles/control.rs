@@ -14,6 +14,7 @@ use crate::{
     focus_host::FocusDirectory,
     mcu_factory_host::McuFactoryHost,
     private_ca::{PeerRole, PrivateCa},
+    sip_transport::bind,
     trust::Trust,
 };
 
@@ -31,7 +32,7 @@ impl ControlListener {
     /// certificate is issued anew at each.
     pub(super) async fn open(config: &ControlConfig, data: &Path) -> anyhow::Result<ControlListener> {
         let taken = || format!("{} cannot be listened on", config.listen);
-        let listener = TcpListener::bind(config.listen).await.with_context(taken)?;
+        let listener = bind(config.listen).with_context(taken)?;
         let place = reachable(&config.host, listener.local_addr().with_context(taken)?);
         let host = place.rsplit_once(':').map_or(place.as_str(), |(host, _)| host);
         let hosts = [host.trim_matches(['[', ']']).to_owned()];
