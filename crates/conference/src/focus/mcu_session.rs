@@ -342,14 +342,16 @@ impl Focus {
         ConferenceKeys { entity: Some(self.record.uri.to_string()), conference_id: None }
     }
 
-    /// Has every MCU remove somebody; the request IDs of the commands are returned.
+    /// Has every MCU remove somebody, or where nobody waits for it those that he may be on; the request IDs of
+    /// the commands are returned. Who is on one nonetheless is removed when that tells of him.
     pub(super) fn remove_from_mcus(
         &mut self,
         user: &UserUri,
         command: Option<CommandId>,
         out: &mut Vec<Action>,
     ) -> Vec<u32> {
-        let media: Vec<McuType> = self.mcus.ready().collect();
+        let is_meant = |media: &McuType| command.is_some() || self.may_be_on(*media, user);
+        let media: Vec<McuType> = self.mcus.ready().filter(is_meant).collect();
         let purpose = command.map_or(Purpose::Nothing, Purpose::Command);
         media
             .into_iter()
@@ -358,6 +360,17 @@ impl Focus {
                 self.command_mcu(media, Command::DeleteUser { mcu_uri: None, keys }, purpose.clone(), out)
             })
             .collect()
+    }
+
+    fn may_be_on(&self, media: McuType, user: &UserUri) -> bool {
+        let is_going_there = |outstanding: &Outstanding| {
+            let whom = match &outstanding.purpose {
+                Purpose::Invite(_, user) | Purpose::Call(_, user) | Purpose::Handover(user, _) => Some(user),
+                Purpose::Command(_) | Purpose::Nothing => None,
+            };
+            outstanding.media == media && whom == Some(user)
+        };
+        !self.roster.has_legs(user, media, &[]) || self.mcus.outstanding.values().any(is_going_there)
     }
 
     pub(super) fn mcu_answered(

@@ -84,6 +84,7 @@ fn who_removes_himself_is_answered_before_his_dialog_ends() {
     stage.join("ann");
     let bob = stage.join("bob");
     stage.mcu_ready();
+    stage.mcu_tells(&[("bob", Some(EndpointStatus::Connected))]);
     stage.look();
     let command = stage.command(bob, "bob", eject("bob"));
     let done = stage.look();
@@ -92,6 +93,23 @@ fn who_removes_himself_is_answered_before_his_dialog_ends() {
     let ended = place(&done, |action| matches!(action, Action::EndJoin { join, .. } if *join == bob));
     assert!(answered < ended);
     assert!(matches!(mcu_command(&done).commands[0], Command::DeleteUser { .. }));
+}
+
+#[test]
+fn who_leaves_is_removed_where_he_may_be() {
+    let mut stage = Stage::new();
+    stage.join("ann");
+    let [amy, bob, eve] = ["amy", "bob", "eve"].map(|who| stage.join(who));
+    stage.mcu_ready();
+    stage.mcu_tells(&[("amy", Some(EndpointStatus::Connected))]);
+    // The answer to his addUser is still to come.
+    stage.invite("bob");
+    stage.look();
+    for (who, is_there) in [(amy, true), (bob, true), (eve, false)] {
+        stage.leave(who);
+        let commands = stage.look().into_iter().filter(|action| matches!(action, Action::CommandMcu { .. }));
+        assert_eq!(commands.count(), usize::from(is_there), "{who:?}");
+    }
 }
 
 #[test]

@@ -240,8 +240,13 @@ impl FocusDirectory {
             },
             other => return Answer::Unreadable(format!("{other} is neither C3P nor conference state")),
         };
-        self.deliver(&conference, Event::Focus(event));
-        Answer::Taken
+        // One that has much to do takes it later, and its MCU says nothing more until then.
+        let events = self.active().conferences.get(&conference).map(|entry| entry.events.clone());
+        let Some(events) = events else { return Answer::NotFound };
+        match events.send(Event::Focus(event)).await {
+            Ok(()) => Answer::Taken,
+            Err(_) => Answer::NotFound,
+        }
     }
 
     /// The factory tells of an MCU that is lost: every conference on it hears so.

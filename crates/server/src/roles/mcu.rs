@@ -7,10 +7,7 @@ use anyhow::{Context, bail};
 use confab_mcu::{AvMcu, ImMcu, Mcu, McuLimits};
 use confab_schema::uri::McuType;
 use confab_sip::Transport;
-use tokio::{
-    net::TcpListener,
-    sync::mpsc::{self, Receiver},
-};
+use tokio::sync::mpsc::{self, Receiver};
 use tracing::warn;
 
 use super::{EVENT_QUEUE, FACTORY_HOST, hand_on, reachable};
@@ -24,7 +21,7 @@ use crate::{
     mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
     media_host::{MediaHost, MediaPlace},
     private_ca::PeerRole,
-    sip_transport::{ConnectionLimits, Flows, TransportEvent},
+    sip_transport::{ConnectionLimits, Flows, TransportEvent, bind},
     trust::{Accepted, Trust},
 };
 
@@ -98,8 +95,8 @@ pub async fn start_mcu_server(config: &Config, data: &Path, clock: Clock) -> any
     };
     let trust = Trust::load(&own.role_files(data, role))?;
     let taken = |address| move || format!("{address} cannot be listened on");
-    let posts = TcpListener::bind(own.control).await.with_context(taken(own.control))?;
-    let links = TcpListener::bind(own.sip).await.with_context(taken(own.sip))?;
+    let posts = bind(own.control).with_context(taken(own.control))?;
+    let links = bind(own.sip).with_context(taken(own.sip))?;
     let control_base = format!("https://{}", reachable(&own.host, posts.local_addr()?));
     let server_uri = format!("sip:{};transport=tls", reachable(&own.host, links.local_addr()?));
     let place = McuPlace {
@@ -197,7 +194,7 @@ pub fn start_mcu(
     let control = ControlClient::new(network.clone());
     let role = Running::start(parts, config, place, host.into(), control, clock, flows.clone());
     let (mcu, answering) = (role.host.clone(), role.host.clone());
-    tokio::spawn(control_link::serve(network.listen(host), move |posted| answering.clone().posted(posted)));
+    control_link::serve(network, host, move |posted| answering.clone().posted(posted));
     let mut links = network.listen(&sip_host(host));
     tokio::spawn(async move {
         while let Some(stream) = links.recv().await {
