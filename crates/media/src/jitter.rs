@@ -41,8 +41,12 @@ const STARVED: u32 = 10;
 /// So long (in pulls: 3 s) nothing was needed of what is taken back.
 const WINDOW: u32 = 150;
 
-/// A third of a window, after which three pulls too many are reason enough.
+/// A third of a window, after which three pulls too many are reason enough; and the window of whoever is not
+/// heard, of whom nothing is missed that is left out.
 const SHORT_WINDOW: u32 = 50;
+
+/// So long (in pulls: 200 ms) after pulls were shifted what is too much is given back.
+const SETTLING: u32 = 10;
 
 /// For so long (in pulls: 10 s) what was learnt is kept at least.
 const KEPT: u32 = 500;
@@ -97,6 +101,8 @@ pub struct Jitter {
     /// How much of that has still to be waited.
     owed: u32,
     starved: u32,
+    /// Pulls come at another time than they did, and no packet has come since.
+    shifted: bool,
     /// The least that was left after a pull in this window, and the pulls left of it.
     least: u32,
     window: u32,
@@ -120,6 +126,7 @@ impl Jitter {
             depth: 0,
             owed: 0,
             starved: 0,
+            shifted: false,
             least: u32::MAX,
             window: WINDOW,
             jump: None,
@@ -162,7 +169,8 @@ impl Jitter {
         if self.holds(at, units) {
             return Taken::Duplicate;
         }
-        if ahead < 0 && !self.wait_for(at, ahead.unsigned_abs()) {
+        let shifted = std::mem::take(&mut self.shifted);
+        if ahead < 0 && !self.wait_for(at, ahead.unsigned_abs(), shifted) {
             return Taken::Late;
         }
         let end = at.wrapping_add(units);
@@ -176,8 +184,11 @@ impl Jitter {
     }
 
     /// What the next 20 ms are. Where something is ready it is read by [`Jitter::line`] before the next
-    /// packet is inserted.
-    pub fn pull(&mut self) -> Pull {
+    /// packet is inserted. `heard`: so is the stream now.
+    pub fn pull(&mut self, heard: bool) -> Pull {
+        if !heard {
+            self.window = self.window.min(SHORT_WINDOW);
+        }
         if !self.playing {
             return Pull::Nothing;
         }
@@ -229,6 +240,15 @@ impl Jitter {
         self.owed = 0;
     }
 
+    /// From the next one on pulls come at another time of each 20 ms. Who seems to be late by no more than
+    /// that is not, so nothing is learnt from it, and what is too much then is given back soon.
+    pub fn shift(&mut self) {
+        self.shifted = self.playing;
+        if self.depth == 0 {
+            self.open_window(SETTLING);
+        }
+    }
+
     /// What is played is later by this than it would be if nothing ever came late.
     pub fn depth(&self) -> Duration {
         Duration::from_millis(20) * (self.depth / self.step)
@@ -276,15 +296,21 @@ impl Jitter {
     }
 
     /// A packet came later than it was due: from now on all is played so much later, if that is not too
-    /// much. Gives whether this one can be played still.
-    fn wait_for(&mut self, at: u32, late: u32) -> bool {
+    /// much. Gives whether this one can be played still. `shifted`: it may be that the pull was early.
+    fn wait_for(&mut self, at: u32, late: u32, shifted: bool) -> bool {
         // Whole pulls: a part of one would be waited for in vain.
         let late = late.next_multiple_of(self.step);
         if self.depth + late > self.most() {
             return false;
         }
+        let is_next = at.wrapping_sub(self.played).cast_signed() >= 0;
+        let is_reached = is_next && (self.whole || self.line.reaches(at));
+        if shifted && late <= self.step && is_reached {
+            self.next = at;
+            return true;
+        }
         self.open_window(KEPT);
-        if at.wrapping_sub(self.played).cast_signed() >= 0 && (self.whole || self.line.reaches(at)) {
+        if is_reached {
             // Nothing after it was played, so it is as if the pulls in between had not been.
             self.next = at;
             self.depth += late;

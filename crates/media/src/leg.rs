@@ -94,8 +94,10 @@ pub(crate) struct Voice {
 
 /// What came of a datagram.
 pub(crate) enum Came {
-    /// What is stored, or nothing.
+    /// Nothing to go on with.
     Nothing,
+    /// Sound.
+    Sound,
     /// The first sound of the stream.
     First,
     /// A key is to be told.
@@ -287,7 +289,7 @@ impl Voice {
         if gate == Gate::Open {
             self.store(now, codec, &packet);
         }
-        if std::mem::replace(&mut self.sends, true) { Came::Nothing } else { Came::First }
+        if std::mem::replace(&mut self.sends, true) { Came::Sound } else { Came::First }
     }
 
     fn store(&mut self, now: Time, codec: Codec, packet: &Packet<'_>) {
@@ -310,7 +312,7 @@ impl Voice {
 
     /// Takes the next 20 ms out of the jitter buffer, and measures them without decoding.
     pub fn listen(&mut self) {
-        self.pull = self.jitter.pull();
+        self.pull = self.jitter.pull(self.placed);
         let two = self.loudness.min(self.loudness_before);
         self.loudness_before = self.loudness;
         self.loudness = match self.pull {

@@ -4,6 +4,7 @@
 //! sent through a [`Sink`]; nothing is allocated, locked or logged for a packet. Commands come from
 //! the A/V MCU, whose words are those of [`session`].
 //!
+//! - `arrivals.rs`: when packets come, so that a shell knows when to mix.
 //! - `codec.rs`: G.711, G.722 and Opus as samples and back, at the rate that is wanted.
 //! - `events.rs`: keys that were pressed.
 //! - `jitter.rs`: when what has come is played; `conceal.rs`: what is heard instead of what is lost.
@@ -17,6 +18,7 @@
 //!   address, `srtp.rs` protects.
 //! - `video.rs`: who sees whom.
 
+pub mod arrivals;
 pub mod codec;
 pub mod conceal;
 pub mod events;

@@ -9,12 +9,13 @@ use confab_machine::{Entropy, Time};
 
 use crate::{
     Command, Event, LegId, LegSpec, Port, Sink,
+    arrivals::Arrivals,
     codec::Rate,
     events::Key,
     leg::{Came, LONGEST_PACKET, Leg},
     mixer::Mixer,
     session::{Gate, Kind, PersonId},
-    speaking::Speaking,
+    speaking::{SPEECH, Speaking},
     transport::OVERHEAD,
     video::Switch,
 };
@@ -50,6 +51,7 @@ pub struct Room {
     gated: Vec<(u64, u32)>,
     recorder: Option<(Rate, Box<dyn Recorder>)>,
     ticks: usize,
+    arrivals: Arrivals,
     scratch: Box<[u8; LONGEST_PACKET + OVERHEAD]>,
 }
 
@@ -69,6 +71,7 @@ impl Room {
             gated: Vec::new(),
             recorder: None,
             ticks: 0,
+            arrivals: Arrivals::default(),
             scratch: Box::new([0; LONGEST_PACKET + OVERHEAD]),
         }
     }
@@ -76,6 +79,25 @@ impl Room {
     /// Whether there are no legs: such a room needs no ticks.
     pub fn is_idle(&self) -> bool {
         self.index.is_empty() && self.gated.is_empty()
+    }
+
+    /// When the packets of those who speak have come of late, by the times that [`Room::receive`] was told.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Whether nobody speaks in this tick, so that a [`Room::shift`] is heard by nobody.
+    pub fn is_quiet(&self) -> bool {
+        let mut voices = self.legs.iter().flatten().filter_map(Leg::open_voice);
+        voices.all(|voice| voice.loudness < SPEECH)
+    }
+
+    /// From the next one on ticks come at another time of each 20 ms, as late or as early as that makes it
+    /// seem what comes from the legs.
+    pub fn shift(&mut self) {
+        for voice in self.legs.iter_mut().flatten().filter_map(|leg| leg.voice.as_mut()) {
+            voice.jitter.shift();
+        }
     }
 
     /// Obeys a command of the MCU.
@@ -93,7 +115,7 @@ impl Room {
         self.arrange();
     }
 
-    /// Takes a datagram that came to `port`. What is no leg's is nothing.
+    /// Takes a datagram that came to `port`, at the time `now`. What is no leg's is nothing.
     pub fn receive(
         &mut self,
         now: Time,
@@ -109,6 +131,12 @@ impl Room {
         let Some(voice) = &mut leg.voice else { return };
         match voice.receive(now, port.flow, from, datagram, leg.gate, sink) {
             Came::Nothing => {}
+            Came::Sound => {
+                if voice.placed && voice.loudness >= SPEECH {
+                    let leads = self.speaking.dominant() == Some(leg.id);
+                    self.arrivals.note(now, leads);
+                }
+            }
             Came::Key(key) => sink.tell(digit(leg.id, key)),
             Came::First => {
                 let person = leg.person;

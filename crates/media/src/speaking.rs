@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who is louder than this (about -52 dBov) speaks; below it is the noise of a room.
-const SPEECH: u32 = 12;
+pub(crate) const SPEECH: u32 = 12;
 
 /// Another is dominant when he is louder by this, 6 dB.
 const ADVANTAGE: u32 = 16;

@@ -10,6 +10,8 @@ mod codecs;
 mod hostile;
 #[path = "room/keys.rs"]
 mod keys;
+#[path = "room/moves.rs"]
+mod moves;
 #[path = "room/network.rs"]
 mod network;
 #[path = "room/recording.rs"]

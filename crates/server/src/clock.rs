@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use confab_machine::{Entropy, Time};
@@ -34,11 +34,47 @@ impl Clock {
         self.started_at + self.started.elapsed()
     }
 
+    /// The time, to compare with what the operating system stamps.
+    #[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
+    pub fn moment(&self) -> Moment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { now: self.now(), wall }
+    }
+
     /// Waits until `time`; for ever if there is none.
     pub async fn sleep_until(&self, time: Option<Time>) {
         match time {
             Some(time) => tokio::time::sleep_until(self.started + time.since(self.started_at)).await,
             None => std::future::pending().await,
+        }
+    }
+}
+
+/// What is older, by its stamp, was not stamped by the wall clock as it is now.
+const OLDEST: Duration = Duration::from_secs(1);
+
+/// A moment by our clock and by the wall clock, which may be set and so drift away from ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: Time,
+    /// Since the Unix epoch.
+    wall: Duration,
+}
+
+impl Moment {
+    /// This moment as it will be seen so much later.
+    #[cfg(test)]
+    pub fn later(&self, by: Duration) -> Moment {
+        Moment { now: self.now + by, wall: self.wall + by }
+    }
+
+    /// When happened what the operating system stamped with `stamp`, since the Unix epoch, not long
+    /// before this moment. This moment, if the stamp cannot be right.
+    pub fn of(&self, stamp: Duration) -> Time {
+        match self.wall.checked_sub(stamp) {
+            Some(age) if age <= OLDEST => self.now - age,
+            _ => self.now,
         }
     }
 }
@@ -63,4 +99,22 @@ pub fn entropy() -> Entropy {
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).expect("the operating system's generator works");
     Entropy::from_seed(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_of_the_wall_clock_become_our_time() {
+        let seconds = Duration::from_secs;
+        let moment = Moment { now: Time::from_unix_secs(500), wall: seconds(2_000) };
+        assert_eq!(
+            moment.of(seconds(2_000) - Duration::from_millis(30)),
+            moment.now - Duration::from_millis(30)
+        );
+        for odd in [seconds(2_001), seconds(1_990), Duration::ZERO] {
+            assert_eq!(moment.of(odd), moment.now, "{odd:?}");
+        }
+    }
 }

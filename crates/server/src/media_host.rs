@@ -2,11 +2,17 @@
 //! (`crates/media`), each room on one thread.
 //!
 //! A period of 20 ms has ten slots, and each room its own: in it what has come is received, mixed and
-//! sent, so that a packet waits for half a period on average and no thread has all to do at once. A
-//! thread without a room in the next slot sleeps over it, and one without any room sleeps.
+//! sent, so that no thread has all to do at once. A room moves to the slot in which what those who speak
+//! in it send waits least. A thread without a room in the next slot sleeps over it, and one without any
+//! room sleeps.
+//!
+//! - `worker.rs`: a thread. `slots.rs`: when it does what. `hands.rs`: the sockets of a room.
+//! - `ports.rs`: where they are opened. `counters.rs`: what is counted.
 
 mod counters;
+mod hands;
 mod ports;
+mod slots;
 mod worker;
 
 use std::{

@@ -8,6 +8,7 @@ use std::{
 
 use confab_machine::Entropy;
 use confab_media::{Flow, LegId, Port, session::Kind};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// Where ports are taken from.
 pub struct PortRange {
@@ -63,6 +64,7 @@ impl PortRange {
                     let local = SocketAddr::new(ip, number + u16::from(flow == Flow::Rtcp));
                     let socket = UdpSocket::bind(local)?;
                     socket.set_nonblocking(true)?;
+                    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
                     Ok(Opened { port: Port { leg, kind, flow }, socket, local })
                 })
                 .collect();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, UdpSocket},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -12,18 +12,22 @@ use std::{
     time::Duration,
 };
 
-use confab_machine::{Entropy, Time};
-use confab_media::{Command, Event, Flow, LegId, Port, Room, Sink};
+use confab_machine::Entropy;
+use confab_media::{Command, Flow, Room, session::Kind};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
-use super::{Said, counters::Counters, ports::Opened};
-use crate::clock::Clock;
+use super::{
+    Said,
+    counters::Counters,
+    hands::{Buffer, Hands},
+    ports::Opened,
+    slots::{self, SLOT_US, Slots},
+};
+use crate::clock::{Clock, Moment};
 
-/// How long a slot is, in microseconds.
-const SLOT_US: u64 = 2_000;
-/// How many there are in a period of 20 ms.
-const SLOTS: u64 = 10;
+/// Slots in a period.
+const SLOTS: u64 = slots::SLOTS as u64;
 /// A thread that is so many slots late lets them go: what would be sent then is too late to be heard.
 const LATEST: u64 = 2 * SLOTS;
 /// Datagrams taken from one socket in one slot; the others wait in the system, which drops what is too
@@ -31,10 +35,10 @@ const LATEST: u64 = 2 * SLOTS;
 const AT_ONCE: usize = 64;
 /// Orders that are obeyed between two slots that are due.
 const ORDERS_AT_ONCE: usize = 64;
-/// RTCP is looked for once in so many periods.
+/// RTCP of voices is looked for once in so many periods: it is not urgent, and it is known when it came.
 const RTCP_EVERY: u64 = 5;
-/// The largest datagram that is taken. A longer one is cut, and then refused by whoever reads it.
-const LARGEST: usize = 2048;
+/// In so many periods each room looks once whether another slot is better.
+const LOOK_EVERY: u64 = 50;
 
 /// What a thread is told.
 pub(super) enum Order {
@@ -54,12 +58,11 @@ pub(super) struct Worker {
     clock: Clock,
     /// By number.
     rooms: BTreeMap<u64, Hosted>,
-    /// The rooms of each slot that have somebody in them.
-    slots: [Vec<u64>; SLOTS as usize],
+    slots: Slots,
     count: Arc<AtomicUsize>,
     /// The slot after the one that was done last, counted from the epoch.
     next: u64,
-    buffer: Box<[u8; LARGEST]>,
+    buffer: Buffer,
     counters: Arc<Counters>,
 }
 
@@ -67,30 +70,14 @@ pub(super) struct Worker {
 struct Hosted {
     room: Room,
     hands: Hands,
-    slot: u64,
-    /// Whether it is in its slot.
+    slot: usize,
+    /// Whether it is in its slot, and as how much work it counts there.
     ticks: bool,
-}
-
-/// The hands of a room.
-struct Hands {
-    sockets: Vec<Socket>,
-    /// Where in `sockets` a port is, of each family of addresses.
-    places: BTreeMap<Port, [Option<usize>; 2]>,
-    says: UnboundedSender<Said>,
-    /// Legs that are over, whose sockets are to be closed.
-    closed: Vec<LegId>,
-    /// Datagrams that went out and have not been counted.
-    sent: u64,
-    counters: Arc<Counters>,
-}
-
-struct Socket {
-    port: Port,
-    socket: UdpSocket,
-    local: SocketAddr,
-    /// The one peer, if the system lets only him through.
-    peer: Option<SocketAddr>,
+    weight: usize,
+    /// The period of its last tick: it has one in each.
+    period: u64,
+    /// The slot it wants to move to as soon as nobody would hear of it.
+    wanted: Option<usize>,
 }
 
 impl Worker {
@@ -104,10 +91,10 @@ impl Worker {
             orders,
             clock,
             rooms: BTreeMap::new(),
-            slots: Default::default(),
+            slots: Slots::default(),
             count,
             next: 0,
-            buffer: Box::new([0; LARGEST]),
+            buffer: Buffer::new(),
             counters,
         }
     }
@@ -139,12 +126,12 @@ impl Worker {
         let now = self.clock.now().as_micros();
         let slot = now / SLOT_US;
         if self.next + LATEST < slot {
-            if self.slots.iter().any(|rooms| !rooms.is_empty()) {
+            if !self.slots.are_empty() {
                 self.counters.let_go(slot - self.next);
             }
             self.next = slot;
         }
-        let due = (self.next..self.next + SLOTS).find(|slot| !self.slots[index(*slot)].is_empty())?;
+        let due = (self.next..self.next + SLOTS).find(|slot| !self.slots.is_empty(*slot))?;
         self.next = due;
         Some(Duration::from_micros((due * SLOT_US).saturating_sub(now)))
     }
@@ -153,28 +140,53 @@ impl Worker {
     fn slot(&mut self) {
         let slot = self.next;
         self.next += 1;
-        let now = self.clock.now();
-        let mut rooms = std::mem::take(&mut self.slots[index(slot)]);
+        let (place, period) = (slots::index(slot), slot / SLOTS);
+        let mut rooms = self.slots.take(place);
         rooms.retain(|number| {
-            self.with(*number, |hosted, buffer| {
-                hosted.receive(now, slot / SLOTS, buffer);
-                hosted.room.tick(now, &mut hosted.hands);
-                hosted.hands.counters.sent(std::mem::take(&mut hosted.hands.sent));
-            });
-            self.rooms.get_mut(number).is_some_and(|hosted| {
-                hosted.ticks = !hosted.room.is_idle();
-                hosted.ticks
-            })
+            let moment = self.clock.moment();
+            self.with(*number, |hosted, buffer| hosted.play(&moment, period, buffer));
+            self.place(*number, period);
+            self.rooms.get(number).is_some_and(|hosted| hosted.ticks && hosted.slot == place)
         });
-        self.slots[index(slot)] = rooms;
+        self.slots.put_back(place, rooms);
+    }
+
+    /// A room has had its tick: it leaves its slot if nobody is in it, or goes to a better one.
+    fn place(&mut self, number: u64, period: u64) {
+        let Some(hosted) = self.rooms.get_mut(&number) else { return };
+        hosted.ticks = !hosted.room.is_idle();
+        if hosted.ticks {
+            if (period + number).is_multiple_of(LOOK_EVERY) {
+                let parts = hosted.room.arrivals().parts();
+                hosted.wanted = self.slots.better(parts, hosted.slot, hosted.weight);
+            }
+            if let Some(slot) = hosted.wanted
+                && hosted.room.is_quiet()
+            {
+                hosted.wanted = None;
+                if self.slots.takes(slot, hosted.slot, hosted.weight) {
+                    self.slots.weigh(hosted.slot, std::mem::take(&mut hosted.weight), 0);
+                    self.slots.enter(slot, number);
+                    hosted.slot = slot;
+                    hosted.room.shift();
+                }
+            }
+        }
+        self.weigh(number);
+    }
+
+    /// Has the slots know how much work a room is.
+    fn weigh(&mut self, number: u64) {
+        let Some(hosted) = self.rooms.get_mut(&number) else { return };
+        let new = if hosted.ticks { hosted.hands.weight() } else { 0 };
+        self.slots.weigh(hosted.slot, std::mem::replace(&mut hosted.weight, new), new);
     }
 
     fn obey(&mut self, order: Order) {
         match order {
             Order::Begin { room, entropy, says } => {
                 let hands = Hands::new(says, Arc::clone(&self.counters));
-                let hosted = Hosted { room: Room::new(entropy), hands, slot: room % SLOTS, ticks: false };
-                self.rooms.insert(room, hosted);
+                self.rooms.insert(room, Hosted::new(Room::new(entropy), hands, slots::index(room)));
             }
             Order::Open { room, sockets } => {
                 if let Some(hosted) = self.rooms.get_mut(&room) {
@@ -192,7 +204,7 @@ impl Worker {
 
     /// Does something with a room. If that breaks it, the room ends, which its MCU notices; the others
     /// go on.
-    fn with(&mut self, number: u64, work: impl FnOnce(&mut Hosted, &mut [u8; LARGEST])) {
+    fn with(&mut self, number: u64, work: impl FnOnce(&mut Hosted, &mut Buffer)) {
         let Some(hosted) = self.rooms.get_mut(&number) else { return };
         let buffer = &mut self.buffer;
         // What a panic leaves of the room is not looked at any more.
@@ -208,7 +220,8 @@ impl Worker {
     }
 
     fn end(&mut self, number: u64) {
-        if self.rooms.remove(&number).is_some() {
+        if let Some(hosted) = self.rooms.remove(&number) {
+            self.slots.weigh(hosted.slot, hosted.weight, 0);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -220,34 +233,46 @@ impl Worker {
             && !hosted.room.is_idle()
         {
             hosted.ticks = true;
-            self.slots[index(hosted.slot)].push(number);
+            self.slots.enter(hosted.slot, number);
         }
+        self.weigh(number);
     }
 }
 
-fn index(slot: u64) -> usize {
-    (slot % SLOTS) as usize
-}
-
 impl Hosted {
+    fn new(room: Room, hands: Hands, slot: usize) -> Hosted {
+        Hosted { room, hands, slot, ticks: false, weight: 0, period: 0, wanted: None }
+    }
+
+    /// Takes what has come and lets 20 ms go by, unless that was done in this period already: a room that
+    /// went to a later slot is in it before its next period has begun.
+    fn play(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer) {
+        if std::mem::replace(&mut self.period, period) == period {
+            return;
+        }
+        self.receive(moment, period, buffer);
+        self.room.tick(moment.now, &mut self.hands);
+        self.hands.count_sent();
+    }
+
     /// Takes what has come.
-    fn receive(&mut self, now: Time, period: u64, buffer: &mut [u8; LARGEST]) {
+    fn receive(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer) {
         let mut received = 0;
         for index in 0..self.hands.sockets.len() {
-            if self.hands.sockets[index].port.flow == Flow::Rtcp && !period.is_multiple_of(RTCP_EVERY) {
+            let port = self.hands.sockets[index].port;
+            // A picture that is lacked is asked for by RTCP, and waited for.
+            let can_wait = port.flow == Flow::Rtcp && port.kind == Kind::Audio;
+            if can_wait && !period.is_multiple_of(RTCP_EVERY) {
                 continue;
             }
             for _ in 0..AT_ONCE {
-                let socket = &self.hands.sockets[index];
-                // Whose it is, is asked of a connected socket as well: what others sent before it was connected waits
-                // in it still.
-                match socket.socket.recv_from(&mut buffer[..]) {
-                    Ok((length, from)) => {
+                match self.hands.sockets[index].receive(moment, buffer) {
+                    Ok(came) => {
                         received += 1;
-                        let port = socket.port;
-                        self.room.receive(now, port, from, &mut buffer[..length], &mut self.hands);
+                        let datagram = &mut buffer.datagram[..came.length];
+                        self.room.receive(came.at, port, came.from, datagram, &mut self.hands);
                     }
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // What was sent to nobody comes back as an error once; the next is a datagram again.
                     Err(_) => {}
                 }
@@ -257,115 +282,82 @@ impl Hosted {
     }
 }
 
-impl Hands {
-    fn new(says: UnboundedSender<Said>, counters: Arc<Counters>) -> Hands {
-        Hands { sockets: Vec::new(), places: BTreeMap::new(), says, closed: Vec::new(), sent: 0, counters }
-    }
-
-    fn add(&mut self, opened: Vec<Opened>) {
-        for Opened { port, socket, local } in opened {
-            self.sockets.push(Socket { port, socket, local, peer: None });
-        }
-        self.index();
-    }
-
-    /// Closes the sockets of legs that are over.
-    fn close(&mut self) {
-        if self.closed.is_empty() {
-            return;
-        }
-        let closed = std::mem::take(&mut self.closed);
-        self.sockets.retain(|socket| !closed.contains(&socket.port.leg));
-        self.index();
-    }
-
-    fn index(&mut self) {
-        self.places.clear();
-        for (index, socket) in self.sockets.iter().enumerate() {
-            self.places.entry(socket.port).or_default()[family(socket.local)] = Some(index);
-        }
-    }
-
-    fn socket(&mut self, port: Port, peer: SocketAddr) -> Option<&mut Socket> {
-        let index = self.places.get(&port)?[family(peer)]?;
-        self.sockets.get_mut(index)
-    }
-}
-
-fn family(address: SocketAddr) -> usize {
-    usize::from(address.is_ipv6())
-}
-
-impl Sink for Hands {
-    fn send(&mut self, port: Port, to: SocketAddr, datagram: &[u8]) {
-        self.sent += 1;
-        let Some(socket) = self.socket(port, to) else { return };
-        // What cannot be sent is lost, as it may be anywhere on its way.
-        let _ = match socket.peer {
-            Some(peer) if peer == to => socket.socket.send(datagram),
-            _ => socket.socket.send_to(datagram, to),
-        };
-    }
-
-    fn connect(&mut self, port: Port, from: SocketAddr) {
-        if let Some(socket) = self.socket(port, from)
-            && socket.socket.connect(from).is_ok()
-        {
-            socket.peer = Some(from);
-        }
-    }
-
-    fn disconnect(&mut self, port: Port) {
-        for index in self.places.get(&port).into_iter().flatten().flatten() {
-            let socket = &mut self.sockets[*index];
-            // The port stays bound; only its one peer is forgotten.
-            if socket.peer.take().is_some() && rustix::net::connect_unspec(&socket.socket).is_err() {
-                error!("{:?} goes on hearing its old peer alone", port.leg);
-            }
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        if let Event::Closed { leg, quality } = &event {
-            self.closed.push(*leg);
-            self.counters.closed(quality);
-        }
-        // Nobody listens any more when the conference is over, and then the room ends.
-        let _ = self.says.send(Said::Event(event));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use confab_media::session::Kind;
-    use tokio::sync::mpsc::unbounded_channel;
+    use std::{net::UdpSocket, sync::mpsc};
+
+    use confab_media::{
+        LegId, LegSpec,
+        rtp::Packet,
+        session::{Codec, Format, Gate, PersonId, StreamSpec, TransportSpec},
+    };
 
     use super::*;
+    use crate::media_host::PortRange;
+
+    /// A thread's work by hand, with one room and somebody in it, and what he hears.
+    fn worker() -> (Worker, UdpSocket) {
+        let (_, orders) = mpsc::channel();
+        let mut worker = Worker::new(orders, Clock::start(), Arc::default(), Arc::default());
+        let entropy = || Entropy::from_seed([1; 32]);
+        let (says, _) = tokio::sync::mpsc::unbounded_channel();
+        worker.obey(Order::Begin { room: 3, entropy: entropy(), says });
+        let range = PortRange::new(vec!["127.0.0.1".parse().unwrap()], (34_000, 36_000), entropy());
+        let sockets = range.open(LegId(1), Kind::Audio, &[Flow::Rtp, Flow::Rtcp]).unwrap();
+        worker.obey(Order::Open { room: 3, sockets });
+        let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        phone.set_nonblocking(true).unwrap();
+        let (at, format) = (phone.local_addr().unwrap(), Format { number: 0, codec: Codec::Pcmu });
+        let audio = StreamSpec {
+            send: format,
+            receive: vec![format],
+            receive_events: None,
+            packet_time: Duration::from_millis(20),
+            we_send: true,
+            we_receive: true,
+            ssrc: 1,
+            protection: None,
+            transport: TransportSpec::Plain { rtp: at, rtcp: at },
+        };
+        let spec = Box::new(LegSpec { person: PersonId(1), audio: Some(audio), video: None });
+        let command = Command::Set { leg: LegId(1), spec, gate: Gate::Open };
+        worker.obey(Order::Command { room: 3, command });
+        (worker, phone)
+    }
+
+    /// The timestamps of the sound he was sent.
+    fn heard(phone: &UdpSocket) -> Vec<u32> {
+        let mut buffer = [0; 2000];
+        let packets = std::iter::from_fn(|| phone.recv(&mut buffer).ok().map(|len| buffer[..len].to_vec()));
+        let sound = packets.filter(|packet| packet[1] & 0x7f == 0);
+        sound.map(|packet| Packet::parse(&packet).unwrap().header.timestamp).collect()
+    }
 
     #[test]
-    fn a_port_hears_its_one_peer_until_he_moves() {
-        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (peer, other) = (socket(), socket());
-        // A number that the system chose would be given back with the peer.
-        let number = socket().local_addr().unwrap().port();
-        let ours = UdpSocket::bind(("127.0.0.1", number)).unwrap();
-        ours.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let (local, theirs) = (ours.local_addr().unwrap(), peer.local_addr().unwrap());
-        let port = Port { leg: LegId(1), kind: Kind::Audio, flow: Flow::Rtp };
-        let mut hands = Hands::new(unbounded_channel().0, Arc::default());
-        hands.add(vec![Opened { port, socket: ours, local }]);
-        let hears = |hands: &Hands| {
-            let came = hands.sockets[0].socket.recv_from(&mut [0; 10]);
-            came.ok().map(|(_, from)| from)
-        };
-        hands.connect(port, theirs);
-        other.send_to(b"x", local).unwrap();
-        peer.send_to(b"x", local).unwrap();
-        assert_eq!(hears(&hands), Some(theirs));
-        assert_eq!(hears(&hands), None);
-        hands.disconnect(port);
-        assert_eq!(hands.sockets[0].socket.local_addr().unwrap(), local, "where it was");
-        other.send_to(b"x", local).unwrap();
-        assert_eq!(hears(&hands), Some(other.local_addr().unwrap()));
+    fn a_room_that_moves_has_one_tick_in_each_period() {
+        for new in [0, 2, 4, 9] {
+            let (mut worker, phone) = worker();
+            let mut ticks = Vec::new();
+            for slot in 1_000..1_100 {
+                if slot == 1_041 {
+                    worker.rooms.get_mut(&3).unwrap().wanted = Some(new);
+                }
+                worker.next = slot;
+                worker.slot();
+                ticks.extend(heard(&phone).iter().map(|timestamp| (slot, *timestamp)));
+            }
+            let slots: Vec<u64> = ticks.iter().map(|(slot, _)| *slot).collect();
+            let expected =
+                (100..110).map(|period| period * SLOTS + if period < 105 { 3 } else { new as u64 });
+            assert_eq!(slots, expected.collect::<Vec<_>>(), "to {new}");
+            assert!(ticks.windows(2).all(|pair| pair[1].1 == pair[0].1.wrapping_add(160)), "to {new}");
+            assert!(worker.slots.takes(3, new, 64) && !worker.slots.is_empty(new as u64));
+            worker.obey(Order::Command { room: 3, command: Command::Close { leg: LegId(1) } });
+            (1_100..1_120).for_each(|slot| {
+                worker.next = slot;
+                worker.slot();
+            });
+            assert!(worker.slots.are_empty() && worker.next_slot().is_none());
+        }
     }
 }
