@@ -2,10 +2,12 @@
 //! to those who take the same codec; nothing is decoded.
 //!
 //! Another person is shown from the beginning of a whole picture of his, which he is asked for. Each
-//! receiver gets one stream with one source, one sequence and one clock, whoever is in it.
+//! receiver gets one stream with one source, one sequence and one clock, whoever is in it; pictures of VP8 are
+//! counted on, too.
 
 mod keyframe;
 mod stream;
+mod vp8;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Whether a whole picture begins in a packet, which can be shown without any before it.
 
+use super::vp8::Descriptor;
 use crate::session::Codec;
 
 /// Units of H.264: a slice of a whole picture, and the parameters that come before one (RFC 6184 §1.3).
@@ -45,21 +46,10 @@ fn units(mut rest: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// RFC 7741 §4.2 and §4.3: the first partition of a frame, whose header says that it is whole.
+/// RFC 7741 §4.3: the first partition of a frame, whose header says that it is whole.
 fn vp8(payload: &[u8]) -> Option<bool> {
-    let (first, mut rest) = payload.split_first()?;
-    let begins = first & 0x10 != 0 && first & 0x07 == 0;
-    if first & 0x80 != 0 {
-        let (extension, behind) = rest.split_first()?;
-        rest = behind;
-        if extension & 0x80 != 0 {
-            let long = rest.first()? & 0x80 != 0;
-            rest = rest.get(1 + usize::from(long)..)?;
-        }
-        let more = usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
-        rest = rest.get(more..)?;
-    }
-    Some(begins && rest.first()? & 1 == 0)
+    let descriptor = Descriptor::read(payload)?;
+    Some(descriptor.begins && payload.get(descriptor.len)? & 1 == 0)
 }
 
 #[cfg(test)]

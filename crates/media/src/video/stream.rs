@@ -12,6 +12,7 @@ use crate::{
     rtp::{Header, Packet},
     session::{Codec, Format, Gate, Kind, PersonId, StreamSpec},
     transport::{OVERHEAD, Transport},
+    video::vp8::Numbering,
 };
 
 /// The clock of every picture.
@@ -69,6 +70,7 @@ pub(super) struct Outgoing {
     first: u16,
     sequence_shift: u16,
     timestamp_shift: u32,
+    numbering: Numbering,
     /// The highest number and the latest time that were sent.
     sequence: u16,
     timestamp: u32,
@@ -97,6 +99,7 @@ impl Stream {
             first: 0,
             sequence_shift: 0,
             timestamp_shift: 0,
+            numbering: Numbering::default(),
             sequence: entropy.number() as u16,
             timestamp: entropy.number() as u32,
             sent_at: now,
@@ -244,6 +247,7 @@ impl Stream {
                 return;
             }
             outgoing.begin(now, from, header);
+            outgoing.numbering.begin(packet.payload);
         }
         // What was on its way before he was shown is of a picture nobody has.
         if header.sequence.wrapping_sub(outgoing.first).cast_signed() < 0
@@ -262,6 +266,10 @@ impl Stream {
             return;
         }
         scratch[begin..end].copy_from_slice(packet.payload);
+        if outgoing.format.codec == Codec::Vp8 {
+            let latest = outgoing.is_latest(sequence);
+            outgoing.numbering.renumber(&mut scratch[begin..end], latest);
+        }
         if let Some(len) = self.transport.protect_rtp(&mut scratch[..end + OVERHEAD], end) {
             sink.send(Port { leg: self.leg, kind: Kind::Video, flow: Flow::Rtp }, to, &scratch[..len]);
             outgoing.sent(now, &new, packet.payload.len());
@@ -294,8 +302,13 @@ impl Outgoing {
         sent < 0x4000 && ahead.cast_signed() < 0
     }
 
+    /// Whether nothing newer was sent.
+    fn is_latest(&self, sequence: u16) -> bool {
+        sequence.wrapping_sub(self.sequence).cast_signed() > 0
+    }
+
     fn sent(&mut self, now: Time, header: &Header, octets: usize) {
-        if header.sequence.wrapping_sub(self.sequence).cast_signed() > 0 {
+        if self.is_latest(header.sequence) {
             (self.sequence, self.timestamp, self.sent_at) = (header.sequence, header.timestamp, now);
         }
         self.packets += 1;

@@ -94,11 +94,15 @@ impl Hall {
     }
 
     fn send_numbered(&mut self, leg: u64, unit: u8, sequence: u16) {
+        self.send_payload(leg, sequence, &[unit, leg as u8]);
+    }
+
+    fn send_payload(&mut self, leg: u64, sequence: u16, payload: &[u8]) {
         let timestamp = u32::from(sequence).wrapping_mul(3_000);
         let header = Header { marker: true, payload_type: 96, sequence, timestamp, ssrc: leg as u32 };
-        let mut packet = [0; 14];
+        let mut packet = vec![0; 12];
         header.write(&[], &mut packet);
-        packet[12..].copy_from_slice(&[unit, leg as u8]);
+        packet.extend(payload);
         let port = Port { leg: LegId(leg), kind: Kind::Video, flow: Flow::Rtp };
         self.switch.receive(self.now, port, place(leg, Flow::Rtp), &mut packet, &mut self.wanted);
     }
@@ -425,4 +429,36 @@ fn odd_packets_are_nothing() {
         &mut hall.wanted,
     );
     assert!(hall.seen(2).iter().all(|seen| seen.header.payload_type == 102));
+}
+
+#[test]
+fn pictures_of_vp8_are_numbered_on_for_each_receiver() {
+    let mut hall = Hall::new(3);
+    (1..=3).for_each(|leg| hall.join(leg, leg, Codec::Vp8));
+    let (mut next, mut seen) = ([0, 100, 30_000_u16], Vec::new());
+    for speaker in [1, 2, 1] {
+        hall.speaks(speaker);
+        for _ in 0..120 {
+            for leg in [1, 2] {
+                let number = &mut next[leg as usize];
+                *number = (*number + 1) % 0x8000;
+                let [high, low] = (*number | 0x8000).to_be_bytes();
+                hall.send_payload(leg, *number, &[0x90, 0x80, high, low, 0x50, leg as u8]);
+            }
+            hall.tick(1);
+        }
+        for (to, flow, datagram) in std::mem::take(&mut hall.wanted.0) {
+            if (to, flow) == (LegId(3), Flow::Rtp) {
+                let payload = Packet::parse(&datagram).expect("a packet").payload;
+                seen.push((u16::from_be_bytes([payload[2], payload[3]]), payload[5]));
+            }
+        }
+    }
+    assert!(seen.iter().all(|(number, _)| number & 0x8000 != 0), "as long as they were");
+    assert!(seen.windows(2).all(|pair| pair[1].0 | 0x8000 == pair[0].0.wrapping_add(1) | 0x8000));
+    assert_eq!(
+        seen.windows(2).filter(|pair| pair[0].1 != pair[1].1).count(),
+        2,
+        "he saw one, the other, the one"
+    );
 }
