@@ -13,7 +13,8 @@ use crate::{
     quality,
     reception::Reception,
     reports::{Reports, Sent},
-    rtp::{Header, Packet},
+    rtcp::Writer,
+    rtp::{COMFORT_NOISE, Header, Packet},
     session::{Codec, Format, Gate, Kind, LegSpec, PersonId, Quality, StreamSpec},
     transport::{OVERHEAD, Received, Transport},
 };
@@ -273,7 +274,8 @@ impl Voice {
         }
         let number = packet.header.payload_type;
         let format = self.formats.iter().find(|format| format.number == number).copied();
-        if format.is_none() && self.event_format != Some(number) {
+        let is_event = format.is_none() && self.event_format == Some(number);
+        if format.is_none() && !is_event && number != COMFORT_NOISE {
             self.rejected += 1;
             return Came::Nothing;
         }
@@ -281,6 +283,10 @@ impl Voice {
         let clock_hz = format.map_or(self.codec, |format| format.codec).clock_step() * 50;
         self.reception.count(now, &packet.header, clock_hz);
         let Some(format) = format else {
+            if !is_event {
+                // What noise his pause is of is not heard here; that the packet came is enough.
+                return Came::Nothing;
+            }
             // Keys are heard of those who are muted as well: they ask with them to be heard.
             let key = self.events.hear(now, packet.header.timestamp, packet.payload, EVENT_HZ);
             return key.map_or(Came::Nothing, Came::Key);
@@ -424,12 +430,20 @@ impl Voice {
             self.transport.tick(now, sink);
         }
         if self.reports.is_due(now) {
-            self.report(now, name, scratch, sink);
+            self.report(now, name, false, scratch, sink);
         }
         self.events.tick(now, EVENT_HZ)
     }
 
-    fn report(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) {
+    /// It is over, as the peer is told if he was ever sent anything (RFC 3550 §6.6).
+    pub fn leave(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) {
+        if self.outgoing.packets > 0 {
+            self.report(now, name, true, scratch, sink);
+        }
+    }
+
+    /// Sends a report, the last one if it `leaves`.
+    fn report(&mut self, now: Time, name: &str, leaves: bool, scratch: &mut [u8], sink: &mut dyn Sink) {
         let sent = Sent {
             ssrc: self.outgoing.ssrc,
             timestamp: self.outgoing.timestamp,
@@ -437,7 +451,13 @@ impl Voice {
             octets: self.outgoing.octets,
         };
         let room = scratch.len() - OVERHEAD;
-        let written = self.reports.write(now, name, &sent, &mut self.reception, &mut scratch[..room]);
+        let more = |writer: &mut Writer<'_>| {
+            if leaves {
+                writer.goodbye(sent.ssrc);
+            }
+        };
+        let out = &mut scratch[..room];
+        let written = self.reports.write(now, name, &sent, &mut self.reception, out, more);
         let Some((len, to)) = written.zip(self.transport.destination(Flow::Rtcp)) else { return };
         if let Some(len) = self.transport.protect_rtcp(&mut scratch[..len + OVERHEAD], len) {
             sink.send(Port { flow: self.transport.rtcp_flow(), ..self.outgoing.port }, to, &scratch[..len]);

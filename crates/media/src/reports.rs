@@ -72,7 +72,7 @@ impl Reports {
         now >= self.next
     }
 
-    /// Writes the next report to `out` and gives its length.
+    /// Writes the next report to `out`, with what `more` adds to it, and gives its length.
     pub fn write(
         &mut self,
         now: Time,
@@ -80,6 +80,7 @@ impl Reports {
         sent: &Sent,
         reception: &mut Reception,
         out: &mut [u8],
+        more: impl FnOnce(&mut Writer<'_>),
     ) -> Option<usize> {
         self.wait(now);
         let report = reception.highest().map(|(ssrc, highest)| Report {
@@ -104,6 +105,7 @@ impl Reports {
             writer.receiver_report(sent.ssrc, report.as_slice());
         }
         writer.description(sent.ssrc, name);
+        more(&mut writer);
         writer.finish()
     }
 

@@ -105,7 +105,7 @@ impl Room {
         match command {
             Command::Set { leg, spec, gate } => self.set(now, leg, &spec, gate),
             Command::Gate { id, legs, gate } => self.gate(id, &legs, gate, sink),
-            Command::Close { leg } => self.close(leg, sink),
+            Command::Close { leg } => self.close(now, leg, sink),
         }
     }
 
@@ -266,12 +266,15 @@ impl Room {
         }
     }
 
-    fn close(&mut self, id: LegId, sink: &mut dyn Sink) {
+    fn close(&mut self, now: Time, id: LegId, sink: &mut dyn Sink) {
         let Ok(at) = self.index.binary_search_by_key(&id, |(leg, _)| *leg) else { return };
         self.hush(id);
-        self.video.close(id);
+        self.video.leave(now, id, &self.name, sink);
         let (_, slot) = self.index.remove(at);
-        let Some(leg) = self.legs[slot].take() else { return };
+        let Some(mut leg) = self.legs[slot].take() else { return };
+        if let Some(voice) = &mut leg.voice {
+            voice.leave(now, &self.name, &mut self.scratch[..], sink);
+        }
         self.people.retain(|(_, _, other)| *other != slot);
         let quality = leg.voice.as_ref().map(|voice| voice.quality()).unwrap_or_default();
         sink.tell(Event::Closed { leg: id, quality });

@@ -9,6 +9,9 @@ pub const HEADER_LEN: usize = 12;
 /// The most contributing sources a header holds.
 pub const MAX_SOURCES: usize = 15;
 
+/// The payload type of comfort noise at 8 kHz (RFC 3389), which some send in their pauses without having said so.
+pub const COMFORT_NOISE: u8 = 13;
+
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -89,7 +89,15 @@ impl Switch {
         self.is_stale = true;
     }
 
-    /// A leg is over.
+    /// A leg is over: its peer is told, and it goes.
+    pub fn leave(&mut self, now: Time, leg: LegId, name: &str, sink: &mut dyn Sink) {
+        if let Ok(at) = self.find(leg) {
+            self.streams[at].leave(now, name, &mut self.scratch[..], sink);
+        }
+        self.close(leg);
+    }
+
+    /// A leg has no picture any more.
     pub fn close(&mut self, leg: LegId) {
         if let Ok(at) = self.find(leg) {
             self.streams.remove(at);

@@ -57,6 +57,16 @@ pub(super) struct Incoming {
     is_fulfilled: bool,
 }
 
+/// What is told with a report.
+enum Also {
+    /// Nothing more.
+    Nothing,
+    /// That a whole picture is wanted.
+    Wish,
+    /// That this is the end.
+    Farewell,
+}
+
 /// What is sent: one source, one sequence and one clock, whoever is shown.
 pub(super) struct Outgoing {
     pub format: Format,
@@ -199,28 +209,38 @@ impl Stream {
             self.incoming.wish = self.incoming.wish.wrapping_add(u8::from(is_new));
         }
         if asks || self.reports.is_due(now) {
-            self.report(now, name, asks, scratch, sink);
+            self.report(now, name, if asks { Also::Wish } else { Also::Nothing }, scratch, sink);
         }
     }
 
-    fn report(&mut self, now: Time, name: &str, asks: bool, scratch: &mut [u8], sink: &mut dyn Sink) {
+    /// It is over, as the peer is told if he was ever sent anything (RFC 3550 §6.6).
+    pub fn leave(&mut self, now: Time, name: &str, scratch: &mut [u8], sink: &mut dyn Sink) {
+        if self.outgoing.packets > 0 {
+            self.report(now, name, Also::Farewell, scratch, sink);
+        }
+    }
+
+    fn report(&mut self, now: Time, name: &str, also: Also, scratch: &mut [u8], sink: &mut dyn Sink) {
         let Some(to) = self.transport.destination(Flow::Rtcp) else { return };
         let (incoming, outgoing) = (&mut self.incoming, &self.outgoing);
+        let (incoming_ssrc, wish) = (incoming.ssrc, incoming.wish);
         let sent = Sent {
             ssrc: outgoing.ssrc,
             timestamp: outgoing.clock(now),
             packets: outgoing.packets,
             octets: outgoing.octets,
         };
-        let out = &mut scratch[..LONGEST];
-        let Some(begin) = self.reports.write(now, name, &sent, &mut incoming.reception, out) else { return };
-        let mut writer = Writer::new(&mut out[begin..]);
-        if asks {
-            // Some know the one, some the other.
-            writer.picture_loss(outgoing.ssrc, incoming.ssrc);
-            writer.full_intra(outgoing.ssrc, incoming.ssrc, incoming.wish);
-        }
-        let end = writer.finish().map(|len| begin + len);
+        let more = |writer: &mut Writer<'_>| match also {
+            Also::Nothing => {}
+            Also::Wish => {
+                // Some know the one, some the other.
+                writer.picture_loss(outgoing.ssrc, incoming_ssrc);
+                writer.full_intra(outgoing.ssrc, incoming_ssrc, wish);
+            }
+            Also::Farewell => writer.goodbye(outgoing.ssrc),
+        };
+        let end =
+            self.reports.write(now, name, &sent, &mut incoming.reception, &mut scratch[..LONGEST], more);
         if let Some(len) = end.and_then(|end| self.transport.protect_rtcp(scratch, end)) {
             let port = Port { leg: self.leg, kind: Kind::Video, flow: self.transport.rtcp_flow() };
             sink.send(port, to, &scratch[..len]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_media::{
     Command, Event, Flow, LegId, Port,
     rtcp::{self, Packet, Report, SenderInfo, Writer},
-    session::{Codec, Kind, Quality},
+    session::{Codec, Gate, Kind, Quality},
 };
 
 use crate::bed::Bed;
@@ -123,4 +123,41 @@ fn one_that_only_reports_is_not_silent() {
         deliver(&mut bed, one, |out| out.receiver_report(101, &[]));
     }
     assert_eq!(bed.events(), []);
+}
+
+#[test]
+fn who_leaves_is_told_so_if_he_was_sent_anything() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    let two = bed.join_with(2, 2, Codec::Pcmu, Gate::Open, |audio| audio.we_send = false);
+    bed.run(10);
+    for (leg, told) in [(one, true), (two, false)] {
+        bed.command(Command::Close { leg });
+        let sent = std::mem::take(&mut bed.wire.sent);
+        assert_eq!(sent.len(), usize::from(told), "{leg:?}");
+        for (port, _, datagram) in sent {
+            assert_eq!(port, Port { leg, kind: Kind::Audio, flow: Flow::Rtcp });
+            let packets: Vec<_> = rtcp::packets(&datagram).collect();
+            assert!(matches!(
+                packets[..],
+                [Packet::SenderReport { .. }, Packet::Description { .. }, Packet::Goodbye { ssrc: 0x5001 }]
+            ));
+        }
+    }
+}
+
+#[test]
+fn comfort_noise_is_neither_lost_nor_refused() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Pcmu);
+    let two = bed.join(2, 2, Codec::Pcmu);
+    bed.run(20);
+    bed.phone(one).number = 13;
+    bed.run(20);
+    assert!(bed.phones[&two].hears(350.0, 5) < 0.02, "his pause is a pause");
+    bed.phone(one).number = 0;
+    bed.run(20);
+    assert!(bed.phones[&two].hears(350.0, 5) > 0.5);
+    let quality = close(&mut bed, one);
+    assert_eq!((quality.received, quality.lost, quality.rejected), (60, 0, 0));
 }
