@@ -38,12 +38,23 @@ pub struct Sipe {
 impl Sipe {
     /// Starts a client for `sip:NAME@example.test`; it begins to sign on.
     pub fn start(scratch: &Scratch, name: &str, sign_on: SignOn) -> Sipe {
-        Sipe::run(scratch, name, sign_on, None)
+        Sipe::run(scratch, name, sign_on, None, &[])
     }
 
     /// Starts a client that says this tone in calls, accepts them, and waits until it has signed on.
     pub fn with_voice(scratch: &Scratch, name: &str, sign_on: SignOn, tone: u32) -> Sipe {
-        let mut sipe = Sipe::run(scratch, name, sign_on, Some(tone));
+        Sipe::with_settings(scratch, name, sign_on, tone, &[])
+    }
+
+    /// The same with settings of its account, each `KEY=VALUE`.
+    pub fn with_settings(
+        scratch: &Scratch,
+        name: &str,
+        sign_on: SignOn,
+        tone: u32,
+        settings: &[&str],
+    ) -> Sipe {
+        let mut sipe = Sipe::run(scratch, name, sign_on, Some(tone), settings);
         sipe.wait("signed-on", |_| true);
         sipe
     }
@@ -53,7 +64,7 @@ impl Sipe {
         self.ear.as_ref().expect("it was started with a voice")
     }
 
-    fn run(scratch: &Scratch, name: &str, sign_on: SignOn, tone: Option<u32>) -> Sipe {
+    fn run(scratch: &Scratch, name: &str, sign_on: SignOn, tone: Option<u32>, settings: &[&str]) -> Sipe {
         let debug_log = scratch.log(&format!("{name}-sipe.log"));
         let mut command = Command::new(tools::purple_driver());
         // NTLM is what SIPE takes for granted; with a server that challenges nobody it makes no difference.
@@ -69,6 +80,9 @@ impl Sipe {
                     "audiotestsrc is-live=true wave=sine freq={tone} volume={loudness:.4} ! audioconvert ! audioresample"
                 ));
             }
+        }
+        for setting in settings {
+            command.args(["-o", setting]);
         }
         command.arg("-d").arg(&debug_log);
         match sign_on {

@@ -169,6 +169,47 @@ fn encrypted_and_plain_phones_hear_each_other() {
 }
 
 #[test]
+fn a_sipe_that_requires_keys_and_a_plain_phone_hear_each_other() {
+    let test = "a_sipe_that_requires_keys_and_a_plain_phone_hear_each_other";
+    namespace::run(test, &[Tool::Sipe, Tool::Baresip, Tool::Namespace], |scratch| {
+        let mut server = server(scratch);
+        let (pat, conference) = maker(scratch, &mut server, "pat", &Voice::plain(PAT));
+        let required = ["encryption-policy=required"];
+        let sign_on = SignOn::Tcp(server.address());
+        let mut alice = Sipe::with_settings(scratch, "alice", sign_on, ALICE, &required);
+        alice.joins_the_call(&conference);
+        let ears = [(pat.ear(), PAT), (alice.ear(), ALICE)];
+        all_hear_each_other(&ears);
+        nobody_heard_himself(&ears);
+        assert!(alice.sip_log().contains(" RTP/SAVP 0 "), "what they agreed on has keys");
+        alice.quit();
+    });
+}
+
+#[test]
+fn a_key_that_somebody_presses_is_told_to_who_asks() {
+    let test = "a_key_that_somebody_presses_is_told_to_who_asks";
+    namespace::run(test, &[Tool::Baresip, Tool::Sipp, Tool::Namespace], |scratch| {
+        let mut server = server(scratch);
+        let (mut pat, conference) = maker(scratch, &mut server, "pat", &Voice::plain(PAT));
+        let scenario = Scenario {
+            file: "hear_key",
+            server: Some(server.address()),
+            transport: Transport::Tcp,
+            user: "sam",
+            password: "unused",
+            authenticated_uri: "example.test",
+            keys: &[("target", &conference)],
+            call_id: None,
+        };
+        let mut sam = Sipp::start(scratch, &scenario);
+        sam.wait_logged("sam listens");
+        pat.command("sndcode", "7");
+        sam.finish();
+    });
+}
+
+#[test]
 fn phones_of_every_codec_hear_each_other() {
     namespace::run("phones_of_every_codec_hear_each_other", &[Tool::Baresip, Tool::Namespace], |scratch| {
         let mut server = server(scratch);
