@@ -370,7 +370,7 @@ impl Focus {
             };
             outstanding.media == media && whom == Some(user)
         };
-        !self.roster.has_legs(user, media, &[]) || self.mcus.outstanding.values().any(is_going_there)
+        self.roster.is_on(user, media) || self.mcus.outstanding.values().any(is_going_there)
     }
 
     pub(super) fn mcu_answered(

@@ -5,7 +5,7 @@ use confab_machine::Time;
 use confab_schema::{
     cccp::{self, AddUser, Command, UserKeys},
     conference_info::{Endpoint, JoiningMethod, User},
-    uri::UserUri,
+    uri::{McuType, UserUri},
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +48,8 @@ impl Focus {
         }
     }
 
-    /// The command that a client with C3P would have sent. A call is made by the first medium whose
-    /// server is there: a phone rings once.
+    /// The command that a client with C3P would have sent. A call is made once: by the medium that its
+    /// referrer uses himself, by voice if he has that, else by the first whose server is there.
     fn in_c3p(&mut self, user: &UserUri, target: &UserUri, wanted: Referral) -> cccp::Request {
         let conference = self.record.uri.to_string();
         let command = match wanted {
@@ -58,8 +58,13 @@ impl Focus {
                 Command::DeleteUser { mcu_uri: None, keys }
             }
             Referral::Call { uri } => {
-                let ready = self.media.iter().find(|media| self.mcus.control_url(**media).is_some());
-                let mcu = ready.or(self.media.first()).map(|media| self.record.uri.mcu(*media).to_string());
+                let media = self.media.iter().min_by_key(|media| {
+                    let is_ready = self.mcus.control_url(**media).is_some();
+                    let is_used = self.roster.is_on(user, **media);
+                    let is_voice = **media == McuType::AudioVideo;
+                    (!is_ready, !is_used, !(is_used && is_voice))
+                });
+                let mcu = media.map(|media| self.record.uri.mcu(*media).to_string());
                 let mut endpoint = Endpoint::new(self.entropy.guid());
                 endpoint.joining_method = Some(JoiningMethod::DialedOut);
                 endpoint.refer_to_uri = Some(uri);

@@ -214,6 +214,11 @@ impl Roster {
         person.is_some_and(|person| person.legs.get(&media).map_or(&[][..], Vec::as_slice) == legs)
     }
 
+    /// Whether somebody has an endpoint on one conferencing server.
+    pub(super) fn is_on(&self, user: &UserUri, media: McuType) -> bool {
+        self.people.get(user).is_some_and(|person| person.legs.contains_key(&media))
+    }
+
     /// Replaces somebody's endpoints on one conferencing server; `false` if he is not in.
     pub(super) fn set_legs(&mut self, user: &UserUri, media: McuType, legs: Vec<Endpoint>) -> bool {
         let Some(person) = self.people.get_mut(user) else { return false };

@@ -1,7 +1,7 @@
 //! Step 7 with the A/V MCU: who is heard, who speaks, and what became of calls.
 
 use confab_conference::{
-    focus::{Action, Event, JoinId},
+    focus::{Action, CommandId, Event, JoinId, Referral},
     reason::Reason,
 };
 use confab_machine::Time;
@@ -74,6 +74,28 @@ fn hard_mute() -> MediaRules {
 fn succeeds(stage: &mut Stage, request: &Request) {
     let response = Response::new(request, Code::Success, ResultBody::Empty);
     stage.hear(Event::McuAnswered { media: McuType::AudioVideo, response });
+}
+
+#[test]
+fn somebody_is_called_by_what_his_referrer_uses() {
+    let mut stage = Stage::with(|record, _| record.media = vec![McuType::Chat, McuType::AudioVideo]);
+    stage.join("ann");
+    stage.mcu_ready();
+    ready(&mut stage);
+    let mut called_by = |stage: &mut Stage| {
+        let command = CommandId(stage.next_id());
+        let wanted = Referral::Call { uri: "sip:eve@example.test".into() };
+        stage.look();
+        stage.hear(Event::Referred { command, user: user("ann"), target: user("eve"), wanted });
+        let add = mcu_command(&stage.look());
+        let [Command::AddUser(add)] = add.commands.as_slice() else { panic!("{add:?}") };
+        add.mcu_uri.clone()
+    };
+    assert_eq!(called_by(&mut stage).as_deref(), Some(CHAT), "she uses nothing yet");
+    tells(&mut stage, "ann", |_| {});
+    assert_eq!(called_by(&mut stage).as_deref(), Some(VOICES));
+    stage.mcu_tells(&[("ann", Some(EndpointStatus::Connected))]);
+    assert_eq!(called_by(&mut stage).as_deref(), Some(VOICES), "she uses both");
 }
 
 #[test]
