@@ -91,8 +91,8 @@ impl Whole {
     }
 
     /// Decodes 20 ms from timestamp `at` on of another voice than before. What the decoder remembers of that
-    /// one it forgets over the two packets before: to reset it takes more than these, on a virtual machine
-    /// several times as much, because the processor is asked for its features.
+    /// one it forgets over the two packets before: on a virtual machine a reset takes longer than these, because
+    /// it asks the processor for its features.
     pub fn sample(&mut self, packets: &Packets, at: u32, out: &mut [i16; LONGEST_FRAME]) {
         self.len = 0;
         for back in [2, 1] {
