@@ -44,7 +44,7 @@ pub(super) struct Hands {
 pub(super) struct Socket {
     pub port: Port,
     socket: UdpSocket,
-    local: SocketAddr,
+    pub local: SocketAddr,
     /// The one peer, if the system lets only him through.
     peer: Option<SocketAddr>,
 }

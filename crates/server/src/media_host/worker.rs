@@ -360,4 +360,24 @@ mod tests {
             assert!(worker.slots.are_empty() && worker.next_slot().is_none());
         }
     }
+
+    #[test]
+    fn rtcp_of_pictures_is_read_in_each_period_and_that_of_voices_in_every_fifth() {
+        let (mut worker, phone) = worker();
+        let entropy = Entropy::from_seed([2; 32]);
+        let range = PortRange::new(vec!["127.0.0.1".parse().unwrap()], (34_000, 36_000), entropy);
+        let sockets = range.open(LegId(1), Kind::Video, &[Flow::Rtp, Flow::Rtcp]).unwrap();
+        worker.obey(Order::Open { room: 3, sockets });
+        let sockets = worker.rooms[&3].hands.sockets.iter();
+        for socket in sockets.filter(|socket| socket.port.flow == Flow::Rtcp) {
+            phone.send_to(b"x", socket.local).unwrap();
+        }
+        for (period, expected) in [(101, 1), (102, 1), (105, 2)] {
+            worker.next = period * SLOTS + 3;
+            worker.slot();
+            let mut totals = crate::media_host::Totals::default();
+            worker.counters.add_to(&mut totals);
+            assert_eq!(totals.received, expected, "period {period}");
+        }
+    }
 }
