@@ -102,7 +102,7 @@ struct Voices {
     options: AvOptions,
     people: BTreeMap<UserUri, Person>,
     last_person: u64,
-    calls: BTreeMap<LegId, Call>,
+    calls: BTreeMap<LegId, Box<Call>>,
     /// Who is heard now.
     speaking: BTreeSet<LegId>,
     rules: MediaRules,
@@ -231,7 +231,7 @@ impl Medium for Voices {
         out: &mut Vec<Action>,
     ) {
         // Two offers cannot be under way at once (RFC 3261 §14.2).
-        if room.medium.calls.get(&leg).is_some_and(Call::is_negotiating) {
+        if room.medium.calls.get(&leg).is_some_and(|call| call.is_negotiating()) {
             let response = Response::to(&asked.request, 491);
             return out.push(Action::Respond { key: asked.key, response });
         }
@@ -372,7 +372,7 @@ impl Medium for Voices {
     fn describe(&self, id: LegId, leg: &Leg<VoiceSession>, role: Option<Role>, endpoint: &mut Endpoint) {
         let known = self.people.get(&leg.user).map(|person| person.shown);
         let gate = known.unwrap_or_else(|| gates::first_gate(&self.rules, role));
-        endpoint.media = calls::describe(self.calls.get(&id), gate);
+        endpoint.media = calls::describe(self.calls.get(&id).map(|call| &**call), gate);
         endpoint.speaking = self.speaking.contains(&id);
     }
 

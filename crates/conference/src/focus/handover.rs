@@ -2,7 +2,10 @@
 //! endpoint what a successor needs to know of it; the Focus keeps that, shows it to nobody, and
 //! hands it to the next MCU. Participants notice nothing unless no successor is found in time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use confab_machine::Time;
 use confab_schema::{
@@ -24,8 +27,8 @@ const HANDOVER_LIMIT: usize = 16 * 1024;
 /// What successors need to know, and which media wait for one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Handovers {
-    /// Of each person on each medium, by the entity of the endpoint.
-    of: BTreeMap<McuType, BTreeMap<UserUri, BTreeMap<String, String>>>,
+    /// Of each person on each medium, by the entity of the endpoint; snapshots share it.
+    of: BTreeMap<McuType, BTreeMap<UserUri, Arc<BTreeMap<String, String>>>>,
     /// Until when the endpoints of a lost MCU wait for its successor.
     moving: BTreeMap<McuType, Moving>,
 }
@@ -47,7 +50,7 @@ impl Handovers {
         if kept.is_empty() {
             people.remove(user);
         } else {
-            people.insert(user.clone(), kept);
+            people.insert(user.clone(), Arc::new(kept));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is in the conference: one entry per person, however many endpoints he joined with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use confab_schema::{
     conference_info::{Endpoint, EndpointStatus, JoiningMethod, MediaFilter, Role, State, User},
@@ -32,8 +32,9 @@ pub(super) struct Participant {
     joins: BTreeMap<JoinId, String>,
     /// The endpoints that joined by a medium alone.
     medium_joins: BTreeMap<InviteId, MediumJoin>,
-    /// The endpoints on each conferencing server, as that server last described them.
-    legs: BTreeMap<McuType, Vec<Endpoint>>,
+    /// The endpoints on each conferencing server, as that server last described them; snapshots share
+    /// them.
+    legs: BTreeMap<McuType, Arc<Vec<Endpoint>>>,
 }
 
 /// An endpoint that has a session with a conferencing server and none with the Focus.
@@ -163,7 +164,7 @@ impl Roster {
     /// not any more.
     pub(super) fn end_medium_joins(&mut self, user: &UserUri, media: McuType) -> Vec<InviteId> {
         let Some(person) = self.people.get_mut(user) else { return Vec::new() };
-        let legs = person.legs.get(&media).map_or(&[][..], Vec::as_slice);
+        let legs = person.legs.get(&media).map_or(&[][..], |legs| legs);
         let mut over = Vec::new();
         person.medium_joins.retain(|invite, join| {
             let there = join.media == media && legs.iter().any(|leg| leg.entity == join.endpoint);
@@ -211,7 +212,7 @@ impl Roster {
     /// Whether somebody who is in has just these endpoints on one conferencing server.
     pub(super) fn has_legs(&self, user: &UserUri, media: McuType, legs: &[Endpoint]) -> bool {
         let person = self.people.get(user);
-        person.is_some_and(|person| person.legs.get(&media).map_or(&[][..], Vec::as_slice) == legs)
+        person.is_some_and(|person| person.legs.get(&media).map_or(&[][..], |legs| legs) == legs)
     }
 
     /// Whether somebody has an endpoint on one conferencing server.
@@ -225,7 +226,7 @@ impl Roster {
         if legs.is_empty() {
             person.legs.remove(&media);
         } else {
-            person.legs.insert(media, legs);
+            person.legs.insert(media, Arc::new(legs));
         }
         true
     }
@@ -233,13 +234,13 @@ impl Roster {
     /// Everybody's endpoints on one conferencing server, as it last described them.
     pub(super) fn legs_on(&self, media: McuType) -> Vec<(UserUri, Vec<Endpoint>)> {
         let people = self.people.iter();
-        people.filter_map(|(user, person)| Some((user.clone(), person.legs.get(&media)?.clone()))).collect()
+        people.filter_map(|(user, person)| Some((user.clone(), person.legs.get(&media)?.to_vec()))).collect()
     }
 
     /// Whether a leader has somebody wait on one conferencing server: he is not heard and hears nothing.
     pub(super) fn is_held(&self, user: &UserUri, media: McuType) -> bool {
         let legs = self.people.get(user).and_then(|person| person.legs.get(&media));
-        let streams = legs.into_iter().flatten().flat_map(|leg| &leg.media);
+        let streams = legs.into_iter().flat_map(|legs| &**legs).flat_map(|leg| &leg.media);
         streams.into_iter().any(|stream| stream.egress_filter == Some(MediaFilter::Block))
     }
 
@@ -247,7 +248,7 @@ impl Roster {
     pub(super) fn remove_leg(&mut self, user: &UserUri, media: McuType, endpoint: &str) {
         let Some(person) = self.people.get_mut(user) else { return };
         let Some(legs) = person.legs.get_mut(&media) else { return };
-        legs.retain(|leg| leg.entity != endpoint);
+        Arc::make_mut(legs).retain(|leg| leg.entity != endpoint);
         if legs.is_empty() {
             person.legs.remove(&media);
         }
@@ -278,7 +279,7 @@ impl Roster {
             endpoint.joining_method = Some(JoiningMethod::DialedIn);
             endpoint
         }));
-        endpoints.extend(person.legs.values().flatten().cloned());
+        endpoints.extend(person.legs.values().flat_map(|legs| &**legs).cloned());
         let mut document = User::new(user.to_string());
         document.state = State::Full;
         document.display_text = Some(person.display_name.clone());

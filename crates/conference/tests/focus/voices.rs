@@ -82,7 +82,7 @@ fn somebody_is_called_by_what_his_referrer_uses() {
     stage.join("ann");
     stage.mcu_ready();
     ready(&mut stage);
-    let mut called_by = |stage: &mut Stage| {
+    let called_by = |stage: &mut Stage| {
         let command = CommandId(stage.next_id());
         let wanted = Referral::Call { uri: "sip:eve@example.test".into() };
         stage.look();

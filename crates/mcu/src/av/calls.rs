@@ -185,7 +185,7 @@ impl Room<Voices> {
             kinds.push(Kind::Video);
         }
         let entropy = &mut self.entropy;
-        let call = self.medium.calls.entry(id).or_insert_with(|| Call::new(person, entropy));
+        let call = self.medium.calls.entry(id).or_insert_with(|| Box::new(Call::new(person, entropy)));
         call.opening = Some(opening);
         if call.lacks(&kinds, multiplexed) {
             out.push(Action::OpenMedia { leg: session::LegId(id.0), kinds, multiplexed });

@@ -57,7 +57,8 @@ pub(super) struct Worker {
     orders: Receiver<Order>,
     clock: Clock,
     /// By number.
-    rooms: BTreeMap<u64, Hosted>,
+    /// Each in a place of its own: a room is large, and a map keeps space for more than it holds.
+    rooms: BTreeMap<u64, Box<Hosted>>,
     slots: Slots,
     count: Arc<AtomicUsize>,
     /// The slot after the one that was done last, counted from the epoch.
@@ -186,7 +187,8 @@ impl Worker {
         match order {
             Order::Begin { room, entropy, says } => {
                 let hands = Hands::new(says, Arc::clone(&self.counters));
-                self.rooms.insert(room, Hosted::new(Room::new(entropy), hands, slots::index(room)));
+                let hosted = Hosted::new(Room::new(entropy), hands, slots::index(room));
+                self.rooms.insert(room, Box::new(hosted));
             }
             Order::Open { room, sockets } => {
                 if let Some(hosted) = self.rooms.get_mut(&room) {
