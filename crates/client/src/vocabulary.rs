@@ -170,6 +170,13 @@ pub enum Command {
         /// Whom.
         user: UserUri,
     },
+    /// Step 7: have somebody's voice kept out of the conference, by whatever phone he is in, or heard again.
+    Mute {
+        /// Whose.
+        user: UserUri,
+        /// Whether it is kept out.
+        muted: bool,
+    },
     /// Step 7: end the meeting for everybody.
     End,
     /// Leave.
@@ -348,7 +355,7 @@ pub enum Observation {
         answer: InvitationAnswer,
     },
     /// Step 7: a command is through. For [`Command::Lock`], [`Command::Promote`],
-    /// [`Command::Demote`], [`Command::Eject`], [`Command::End`] and
+    /// [`Command::Demote`], [`Command::Eject`], [`Command::Mute`], [`Command::End`] and
     /// [`Command::DeleteConference`]. What it changed is told by the roster.
     CommandDone {
         /// Which one.

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use confab_machine::Time;
 use confab_schema::{
-    cccp::{self, Code, UserKeys},
-    conference_info::Role,
-    uri::UserUri,
+    cccp::{self, Code, MediaKeys, UserKeys},
+    conference_info::{Media, MediaFilter, Role},
+    uri::{McuType, UserUri},
 };
 use confab_sip::Method;
 
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long the final answer to a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The key of the voice among the media of an endpoint (MS-CONFAV §3.2.5.4).
+const VOICE: &str = "1";
 /// How many commands wait for their final answers at once.
 const MAX_COMMANDS: usize = 64;
 
@@ -69,7 +71,10 @@ impl Commands {
 impl Session {
     /// Sends a leader's command.
     pub(super) fn lead(&mut self, cx: &mut Context<'_>, command: Command) {
-        let Some(document) = self.c3p(&command) else { return };
+        let Some(document) = self.c3p(&command) else {
+            let refusal = Refusal::local(404, "No phone of this person is known to be in the conference.");
+            return cx.observe(Observation::CommandDone { command, outcome: Outcome::Refused(refusal) });
+        };
         let focus = self.conference.to_string();
         let Some(dialog) = self.dialog.as_mut().filter(|_| self.commands.0.len() < MAX_COMMANDS) else {
             let refusal =
@@ -96,9 +101,26 @@ impl Session {
             Command::Promote { user } => roles(user, Role::Presenter),
             Command::Demote { user } => roles(user, Role::Attendee),
             Command::Eject { user } => cccp::Command::DeleteUser { mcu_uri: None, keys: keys(user) },
+            Command::Mute { user, muted } => self.filter(user, *muted)?,
             Command::End => cccp::Command::DeleteConference(self.keys()),
             _ => return None,
         })
+    }
+
+    /// The voice of a person is kept out or not; any endpoint of his names him.
+    fn filter(&self, user: &UserUri, muted: bool) -> Option<cccp::Command> {
+        let legs = &self.roster.participant(user)?.endpoints;
+        let leg = legs.iter().find(|leg| leg.connected && leg.session == McuType::AudioVideo.as_str())?;
+        let keys = MediaKeys {
+            entity: self.conference.to_string(),
+            user: user.to_string(),
+            endpoint: leg.entity.clone(),
+            media: VOICE.into(),
+        };
+        let filter = if muted { MediaFilter::Block } else { MediaFilter::Unblock };
+        let media = Media { id: VOICE.into(), ingress_filter: Some(filter), ..Media::default() };
+        let mcu_uri = Some(self.conference.mcu(McuType::AudioVideo).to_string());
+        Some(cccp::Command::ModifyEndpointMedia { mcu_uri, keys, media })
     }
 
     /// The SIP response to a command's INFO. A 2xx may carry the final answer already.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use confab_client::{Command, Ending, Observation, Outcome};
-use confab_schema::{cccp, conference_info::Role};
+use confab_schema::{
+    cccp,
+    conference_info::{MediaFilter, Role},
+};
 use confab_sip::Method;
 
 use crate::desk::*;
@@ -51,6 +54,39 @@ fn each_command_is_its_document() {
         desk.tell(&joined.focus, "INFO", cseq, &[("Content-Type", "application/cccp+xml")], &answer);
         desk.response(200);
         assert_eq!(desk.said(), [done(&command)]);
+    }
+}
+
+#[test]
+fn a_voice_is_muted_by_any_phone_of_the_person() {
+    let mut desk = Desk::of("vivian");
+    let joined = desk.join("presenter");
+    desk.said();
+    let mute = |muted| Command::Mute { user: user("bob"), muted };
+    desk.wants(mute(true));
+    let said = desk.said();
+    let [Observation::CommandDone { outcome: Outcome::Refused(refusal), .. }] = said.as_slice() else {
+        panic!("{said:?}")
+    };
+    assert_eq!(refusal.status, 404, "he has only the chat");
+    desk.nothing_sent();
+    let people =
+        format!(r#"<users state="partial">{}</users>"#, person("bob", "attendee", "full", "audio-video"));
+    let headers = [("Event", "conference"), DOCUMENT];
+    desk.tell(&joined.subscription, "BENOTIFY", 2, &headers, &info("partial", 2, &people));
+    desk.said();
+    for (muted, filter) in [(true, MediaFilter::Block), (false, MediaFilter::Unblock)] {
+        desk.wants(mute(muted));
+        let document = cccp::Request::parse(&desk.request(&Method::Info).body).unwrap();
+        let [cccp::Command::ModifyEndpointMedia { mcu_uri, keys, media }] = &document.commands[..] else {
+            panic!("{document:?}")
+        };
+        assert!(
+            mcu_uri.as_deref().is_some_and(|uri| uri.contains("app:conf:audio-video:id:")),
+            "{mcu_uri:?}"
+        );
+        assert_eq!((keys.endpoint.as_str(), keys.media.as_str()), ("{bob}", "1"));
+        assert_eq!((media.ingress_filter, media.egress_filter), (Some(filter), None));
     }
 }
 

@@ -92,7 +92,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let role = until(&mut client, "joining", joined).await?;
     println!("* You are in {conference} as {}.", role.as_str());
     println!(
-        "* Type to chat. /invite ADDRESS /lock /unlock /promote ADDRESS /demote ADDRESS /eject ADDRESS /end /leave"
+        "* Type to chat. /invite ADDRESS /lock /unlock /promote ADDRESS /demote ADDRESS /eject ADDRESS /mute ADDRESS /unmute ADDRESS /end /leave"
     );
     for user in invitees {
         client.command(Command::Invite { user }).await?;
@@ -186,6 +186,7 @@ fn is_answered(command: &Command) -> bool {
             | Command::Promote { .. }
             | Command::Demote { .. }
             | Command::Eject { .. }
+            | Command::Mute { .. }
             | Command::End
     )
 }
@@ -236,6 +237,8 @@ fn command(line: &str) -> anyhow::Result<Option<Command>> {
         "promote" => Command::Promote { user: address(rest)? },
         "demote" => Command::Demote { user: address(rest)? },
         "eject" => Command::Eject { user: address(rest)? },
+        "mute" => Command::Mute { user: address(rest)?, muted: true },
+        "unmute" => Command::Mute { user: address(rest)?, muted: false },
         "end" => Command::End,
         "leave" => Command::Leave,
         other => bail!("there is no command /{other}"),
@@ -416,6 +419,8 @@ mod tests {
         assert_eq!(command("/eject amy@example.test").unwrap(), Some(Command::Eject { user: amy }));
         assert!(command("/dance").is_err());
         assert!(command("/eject nobody").is_err());
+        let muted = |line: &str| matches!(command(line), Ok(Some(Command::Mute { muted: true, .. })));
+        assert!(muted("/mute bob@example.test") && !muted("/unmute bob@example.test"));
     }
 
     #[test]
