@@ -38,9 +38,31 @@ struct Moving {
     until: Time,
     /// Where the medium is now, as soon as the successor has taken an endpoint over.
     server_uri: Option<String>,
+    /// The endpoints that the successor is to take over and has not told of.
+    untold: BTreeMap<UserUri, BTreeSet<String>>,
 }
 
 impl Handovers {
+    /// To `legs`, which a successor tells of somebody's endpoints, adds those of his in `before` that it is to take
+    /// over as well and has not told of: it takes them one by one.
+    pub(super) fn complete(
+        &mut self,
+        media: McuType,
+        user: &UserUri,
+        legs: &mut Vec<Endpoint>,
+        before: &[Endpoint],
+    ) {
+        let moving = self.moving.get_mut(&media);
+        let Some(untold) = moving.and_then(|moving| moving.untold.get_mut(user)) else { return };
+        untold.retain(|entity| legs.iter().all(|leg| leg.entity != *entity));
+        let kept = self.of.get(&media).and_then(|people| people.get(user));
+        let missing = before.iter().filter(|leg| untold.contains(&leg.entity)).map(|leg| {
+            let handover = kept.and_then(|kept| kept.get(&leg.entity)).cloned();
+            Endpoint { handover, ..leg.clone() }
+        });
+        legs.extend(missing);
+    }
+
     /// Takes what the MCU said for its successor out of `legs`, all that `user` has there.
     pub(super) fn keep(&mut self, media: McuType, user: &UserUri, legs: &mut [Endpoint]) {
         let taken = legs.iter_mut().filter_map(|leg| Some((leg.entity.clone(), leg.handover.take()?)));
@@ -83,6 +105,10 @@ impl Focus {
                     let done = self.answer_for_lost(media, request_id, Code::Success);
                     self.command_step_done(command, request_id, &done, out);
                 }
+                Purpose::Setting(command) => {
+                    let failed = self.answer_for_lost(media, request_id, Code::Failure);
+                    self.command_step_done(command, request_id, &failed, out);
+                }
                 Purpose::Call(command, user) => {
                     let failed = self.answer_for_lost(media, request_id, Code::Failure);
                     self.command_step_done(command, request_id, &failed, out);
@@ -94,7 +120,7 @@ impl Focus {
             }
         }
         self.lose_medium_joins(now, media, &kept, out);
-        let moving = Moving { until: now + MCU_WAIT, server_uri: None };
+        let moving = Moving { until: now + MCU_WAIT, server_uri: None, untold: BTreeMap::new() };
         let former = self.mcus.handovers().moving.insert(media, moving);
         if former.is_some_and(|former| former.until + RETRY_FIRST > now + MCU_WAIT) {
             self.request_mcu_later(now, media);
@@ -135,6 +161,9 @@ impl Focus {
                     keys: self.keys(),
                     user: person,
                 });
+                if let Some(moving) = self.mcus.handovers().moving.get_mut(&media) {
+                    moving.untold.entry(user.clone()).or_default().insert(endpoint.clone());
+                }
                 self.command_mcu(media, command, Purpose::Handover(user.clone(), endpoint), out);
             }
         }

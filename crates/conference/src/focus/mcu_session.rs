@@ -66,6 +66,8 @@ pub(super) enum Purpose {
     Invite(InviteId, UserUri),
     /// A participant's command is finished when the MCUs have done it.
     Command(CommandId),
+    /// As `Command`; only this MCU will know that it was done, and its successor not.
+    Setting(CommandId),
     /// As `Command`; this person is dropped from the roster if the call does not come about.
     Call(CommandId, UserUri),
     /// This endpoint of this person goes on with the successor of an MCU that was lost.
@@ -111,7 +113,11 @@ impl McuSessions {
         let asked = std::mem::take(&mut self.outstanding).into_values();
         waiting.chain(asked.filter_map(|outstanding| match outstanding.purpose {
             Purpose::Invite(invite, _) => Some(invite),
-            Purpose::Command(_) | Purpose::Call(..) | Purpose::Handover(..) | Purpose::Nothing => None,
+            Purpose::Command(_)
+            | Purpose::Setting(_)
+            | Purpose::Call(..)
+            | Purpose::Handover(..)
+            | Purpose::Nothing => None,
         }))
     }
 
@@ -366,7 +372,7 @@ impl Focus {
         let is_going_there = |outstanding: &Outstanding| {
             let whom = match &outstanding.purpose {
                 Purpose::Invite(_, user) | Purpose::Call(_, user) | Purpose::Handover(user, _) => Some(user),
-                Purpose::Command(_) | Purpose::Nothing => None,
+                Purpose::Command(_) | Purpose::Setting(_) | Purpose::Nothing => None,
             };
             outstanding.media == media && whom == Some(user)
         };
@@ -392,7 +398,9 @@ impl Focus {
                 Some(server_uri) if done => out.push(Action::ForwardInvite { invite, media, server_uri }),
                 _ => self.refuse_invite(now, invite, Reason::McuUnavailable, out),
             },
-            Purpose::Command(command) => self.command_step_done(command, request_id, &response, out),
+            Purpose::Command(command) | Purpose::Setting(command) => {
+                self.command_step_done(command, request_id, &response, out);
+            }
             Purpose::Call(command, user) => {
                 self.command_step_done(command, request_id, &response, out);
                 if !done && self.roster.is_gone(&user) {
@@ -439,6 +447,8 @@ impl Focus {
                 // Clients tell the media apart by it.
                 leg.session_type.get_or_insert_with(|| media.as_str().into());
             }
+            let before = self.roster.legs(&uri, media).to_vec();
+            self.mcus.handovers.complete(media, &uri, &mut legs, &before);
             self.mcus.handovers.keep(media, &uri, &mut legs);
             let present = !legs.is_empty();
             if present && self.roster.has_legs(&uri, media, &legs) {

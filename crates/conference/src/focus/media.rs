@@ -72,7 +72,7 @@ impl Focus {
             keys,
             media: wanted.clone(),
         };
-        let purpose = Purpose::Command(incoming.command);
+        let purpose = Purpose::Setting(incoming.command);
         let waits = self.command_mcu(media, command, purpose, out).into_iter().collect();
         self.finish(incoming, ResultBody::Empty, waits, out);
         Ok(())
@@ -97,7 +97,7 @@ impl Focus {
             self.finish_failed(incoming, "requestTooLarge", out);
             return Ok(());
         }
-        let purpose = Purpose::Command(incoming.command);
+        let purpose = Purpose::Setting(incoming.command);
         let waits = self.command_mcu(media, command.clone(), purpose, out).into_iter().collect();
         self.finish(incoming, ResultBody::Empty, waits, out);
         Ok(())

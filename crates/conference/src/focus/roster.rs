@@ -211,8 +211,13 @@ impl Roster {
 
     /// Whether somebody who is in has just these endpoints on one conferencing server.
     pub(super) fn has_legs(&self, user: &UserUri, media: McuType, legs: &[Endpoint]) -> bool {
+        self.people.contains_key(user) && self.legs(user, media) == legs
+    }
+
+    /// Somebody's endpoints on one conferencing server, as it last described them.
+    pub(super) fn legs(&self, user: &UserUri, media: McuType) -> &[Endpoint] {
         let person = self.people.get(user);
-        person.is_some_and(|person| person.legs.get(&media).map_or(&[][..], |legs| legs) == legs)
+        person.and_then(|person| person.legs.get(&media)).map_or(&[][..], |legs| legs)
     }
 
     /// Whether somebody has an endpoint on one conferencing server.

@@ -231,6 +231,40 @@ fn he_counts_as_somebody_who_is_there() {
 }
 
 #[test]
+fn both_phones_of_somebody_go_on_at_a_successor_that_takes_one_after_the_other() {
+    let mut stage = meeting();
+    let (desk, one) = joins(&mut stage, "bob");
+    let (mobile, two) = joins(&mut stage, "bob");
+    let tells = |stage: &mut Stage, endpoints: &[&str]| {
+        let mut person = User::new(user("bob").to_string());
+        let handed = |name: &&str| Endpoint { handover: Some("a session".into()), ..Endpoint::new(*name) };
+        person.endpoints = endpoints.iter().map(handed).collect();
+        let mut document = ConferenceInfo::partial(CONFERENCE, 1);
+        document.users = Some(Users { state: State::Partial, users: vec![person] });
+        stage.hear(Event::McuNotified { media: McuType::Chat, document: Box::new(document) });
+        stage.look()
+    };
+    tells(&mut stage, &[&one, &two]);
+    for _ in 0..2 {
+        stage.hear(Event::McuLost { media: McuType::Chat });
+        // The second time another is asked for after a while.
+        stage.wait(Duration::from_secs(2));
+        stage.hear(Event::McuReady { media: McuType::Chat, control_url: "http://next.test/".into() });
+        let commands = mcu_commands(&stage.look());
+        assert_eq!(commands.len(), 2, "each is handed over");
+        stage.mcu_succeeds(&commands[0]);
+        // It is lost as well before it has told of the second.
+        let done = tells(&mut stage, &[&one]);
+        assert!(!is_over(&done, mobile) && !is_over(&done, desk), "{done:?}");
+        assert_eq!(people(&mut stage).iter().find(|(who, _)| who.contains("bob")).unwrap().1, 2);
+    }
+    let done = tells(&mut stage, &[&one, &two]);
+    assert!(!is_over(&done, mobile) && !is_over(&done, desk), "{done:?}");
+    let done = tells(&mut stage, &[&two]);
+    assert!(is_over(&done, desk) && !is_over(&done, mobile), "now he has hung one up");
+}
+
+#[test]
 fn a_lost_server_keeps_those_it_told_of_and_those_who_wait() {
     let mut stage = meeting();
     let (_, endpoint) = chats(&mut stage, "bob");

@@ -116,6 +116,16 @@ fn a_leader_mutes_and_hears_of_it_when_the_server_has_done_it() {
 }
 
 #[test]
+fn what_a_lost_server_may_not_have_done_is_not_called_done() {
+    let (mut stage, ann, _) = stage();
+    let command = stage.command(ann, "ann", filter("bob", MediaFilter::Block, None));
+    mcu_command(&stage.look());
+    stage.hear(Event::McuLost { media: McuType::AudioVideo });
+    let answer = finished(&stage.look(), command).map(|response| response.code);
+    assert_eq!(answer, Some(Code::Failure), "its successor does not know that Bob is to be mute");
+}
+
+#[test]
 fn attendees_mute_themselves_only() {
     let (mut stage, ann, bob) = stage();
     for (join, author, whom, ingress, refused) in [
