@@ -49,6 +49,10 @@ const UNREACHABLE: Farewell = Farewell::failed("No way to your media was found."
 /// What somebody is told whose client does not answer.
 const SILENT: Farewell = Farewell::failed("You were disconnected because nothing came from you.");
 
+/// The answers that are no sign of a client: those of proxies that cannot reach it, as ours says 500 when its
+/// connection is gone and 504 when it is silent, and those of a client that knows nothing of the session.
+const NOBODY_THERE: [u16; 9] = [404, 408, 410, 430, 480, 481, 500, 503, 504];
+
 /// What the data plane of this server can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvOptions {
@@ -124,6 +128,8 @@ enum Waking {
     Gating(u64),
     /// How this leg was has not been said in time.
     Closing(LegId),
+    /// Our offer in a session taken over met one of the participant's, and is made again.
+    Offer(LegId),
 }
 
 /// What is so of a person by whatever leg he comes.
@@ -290,7 +296,7 @@ impl Medium for Voices {
         match asking {
             Asking::Offer { leg, number } => room.offer_answered(now, leg, number, response, out),
             Asking::Sign { leg } => {
-                if response.is_none_or(|response| matches!(response.status, 408 | 481)) {
+                if response.is_none_or(|response| NOBODY_THERE.contains(&response.status)) {
                     room.remove_leg(now, leg, Some(SILENT), out);
                 }
             }
@@ -303,10 +309,11 @@ impl Medium for Voices {
         }
     }
 
-    fn due(room: &mut Room<Self>, _: Time, waking: Waking, out: &mut Vec<Action>) {
+    fn due(room: &mut Room<Self>, now: Time, waking: Waking, out: &mut Vec<Action>) {
         match waking {
             Waking::Gating(number) => room.not_gated(number, out),
             Waking::Closing(leg) => room.closed(leg, None, out),
+            Waking::Offer(leg) => room.offer_once_more(now, leg, out),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The calls of a conference: ports, then descriptions, then what the data plane is told
 //! (RFC 3264 §5–8, signin-presence-media C5).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use confab_machine::{Entropy, FlowNote, Time};
@@ -20,7 +20,7 @@ use confab_sip::{
 };
 
 use super::{
-    Asking, Voices,
+    Asking, Voices, Waking,
     negotiation::{Own, Unfit, word},
 };
 use crate::{
@@ -35,6 +35,12 @@ const VIDEO_ID: &str = "2";
 
 /// What OCS calls an offer that it cannot take for its connectivity checks (signin-presence-media C4).
 const WRONG_CHECKS: u32 = 7008;
+
+/// How long we wait before we offer again what met an offer of the participant's: whoever was called waits up to
+/// two seconds (RFC 3261 §14.1).
+const GLARE_WAIT: Duration = Duration::from_secs(1);
+/// How often we do. What he asked the server before us may stay unanswered for half a minute.
+const MAX_GLARES: u32 = 40;
 
 /// How long a client waits before it tries again when there are no ports, in seconds.
 const RETRY_AFTER: &str = "30";
@@ -57,6 +63,8 @@ pub(super) struct Call {
     opening: Option<Opening>,
     /// Our offer awaits its answer.
     offered: bool,
+    /// How often our offer has met one of his (RFC 3261 §14.1).
+    glares: u32,
     /// Since when the data plane knows it.
     since: Option<Time>,
     /// He asks to be told of the keys that others press.
@@ -105,6 +113,7 @@ impl Call {
             version: 0,
             opening: None,
             offered: false,
+            glares: 0,
             since: None,
             wants_keys: false,
         }
@@ -408,6 +417,13 @@ impl Room<Voices> {
         self.requests.insert(request, Pending::Own(Asking::Offer { leg: id, number }));
     }
 
+    /// The offer that met another one is made again, unless that has led to an agreement.
+    pub(super) fn offer_once_more(&mut self, now: Time, id: LegId, out: &mut Vec<Action>) {
+        if self.medium.calls.get(&id).is_some_and(|call| !call.is_live() && !call.is_negotiating()) {
+            self.offer_again(now, id, out);
+        }
+    }
+
     /// Our INVITE in a session was answered finally; `None` = not at all.
     pub(super) fn offer_answered(
         &mut self,
@@ -418,6 +434,13 @@ impl Room<Voices> {
         out: &mut Vec<Action>,
     ) {
         let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) else { return };
+        if response.is_some_and(|response| response.status == 491)
+            && let Some(call) = self.medium.calls.get_mut(&id)
+            && call.glares < MAX_GLARES
+        {
+            (call.offered, call.glares) = (false, call.glares + 1);
+            return self.wake(now + GLARE_WAIT, Waking::Offer(id));
+        }
         let response = response.filter(|response| (200..300).contains(&response.status));
         let Some(response) = response else { return self.remove_leg(now, id, Some(NO_ANSWER), out) };
         // Whoever answers from an unreadable place is where he was.

@@ -88,3 +88,25 @@ fn another_mcu_goes_on_with_new_ports_and_who_was_mute_stays_so() {
     assert!(invites[0].contains("m=audio 20000 "), "she is offered the new ports: {invites:?}");
     assert!(matches!(next.commands[..], [Command::Set { gate: Gate::Muted, .. }]), "{:?}", next.commands);
 }
+
+#[test]
+fn an_offer_in_a_session_taken_over_that_meets_another_is_made_again() {
+    let mut lost = voices(&["ann"]);
+    lost.tell(Event::Media(Plane::Speaking { legs: vec![LegId(1)] }));
+    let ann: User = lost.notifications.last().unwrap().users.clone().unwrap().users.remove(0);
+    let mut next = house(VOICES);
+    next.clients = std::mem::take(&mut lost.clients);
+    next.client("ann").answer = Some(491);
+    let uri = next.uri().to_owned();
+    next.command(Verb::AddUser(AddUser { mcu_uri: Some(uri), keys: keys(), user: ann }));
+    next.wait(5);
+    let offers = next.inbox("ann", &Method::Invite).len();
+    assert!((4..=6).contains(&offers), "once a second: {offers}");
+    assert_eq!(next.commands, [], "nothing is agreed on");
+    next.client("ann").answer = Some(200);
+    next.wait(2);
+    assert!(matches!(next.commands[..], [Command::Set { gate: Gate::Open, .. }]), "{:?}", next.commands);
+    next.inbox("ann", &Method::Invite);
+    next.wait(5);
+    assert_eq!(next.inbox("ann", &Method::Invite).len(), 0, "one agreement is enough");
+}
