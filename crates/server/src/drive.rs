@@ -42,6 +42,13 @@ impl<E: Send> Source<E> for mpsc::Receiver<E> {
     }
 }
 
+/// Each in a place of its own, where the queue would keep large ones for what may come.
+impl<E: Send> Source<E> for mpsc::Receiver<Box<E>> {
+    async fn next(&mut self) -> Option<E> {
+        self.recv().await.map(|event| *event)
+    }
+}
+
 /// Runs `machine` until it stops or nobody can send it events any more, and gives its queue back.
 ///
 /// # Panics

@@ -116,7 +116,7 @@ impl Conferences {
 }
 
 struct Entry {
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Box<Event>>,
     /// The last part of its control URL: unguessable.
     token: String,
     focus_url: String,
@@ -368,7 +368,7 @@ impl McuHost {
     }
 
     /// A room for a conference, which hears what happens there; none where there is no data plane.
-    fn open_room(&self, token: &str, focus_url: &str, events: &mpsc::Sender<Event>) -> Option<Room> {
+    fn open_room(&self, token: &str, focus_url: &str, events: &mpsc::Sender<Box<Event>>) -> Option<Room> {
         let media = self.shared.data_plane.as_ref()?;
         let (tells, mut told) = mpsc::unbounded_channel();
         let (host, events) = (self.clone(), events.clone());
@@ -381,7 +381,7 @@ impl McuHost {
                     drop(events);
                     return host.report_loss(&focus_url).await;
                 };
-                if events.send(Event::Media(event)).await.is_err() {
+                if events.send(Box::new(Event::Media(event))).await.is_err() {
                     return;
                 }
             }
@@ -431,7 +431,7 @@ impl McuHost {
             entry.open.lock().expect("nobody panics while holding it").insert(id, answer);
             entry.events.clone()
         };
-        events.send(Event::Control { id, request }).await.ok()?;
+        events.send(Box::new(Event::Control { id, request })).await.ok()?;
         answered.await.ok()
     }
 
@@ -443,7 +443,7 @@ impl McuHost {
             return true;
         }
         let events = self.conferences().entries.get(conference).map(|entry| entry.events.clone());
-        events.is_some_and(|events| events.try_send(event).is_ok())
+        events.is_some_and(|events| events.try_send(Box::new(event)).is_ok())
     }
 
     fn conferences(&self) -> std::sync::MutexGuard<'_, Conferences> {

@@ -50,12 +50,16 @@ impl User {
     }
 
     pub(crate) fn read(element: &Element) -> Result<User, Malformed> {
+        let mut endpoints: Vec<Endpoint> =
+            parts(element, "endpoint").map(Endpoint::read).collect::<Result<_, _>>()?;
+        // Most have one, of a kilobyte, and a vector begins with room for four.
+        endpoints.shrink_to_fit();
         Ok(User {
             entity: required(element, "entity")?,
             state: state(element)?,
             display_text: part_text(element, "display-text"),
             roles: part(element, "roles").map(read_roles).unwrap_or_default(),
-            endpoints: parts(element, "endpoint").map(Endpoint::read).collect::<Result<_, _>>()?,
+            endpoints,
         })
     }
 
