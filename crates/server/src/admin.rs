@@ -94,7 +94,7 @@ async fn answer_of_server(server: &Server, method: &Method, path: &[&str]) -> (S
         (&Method::GET, ["metrics"]) => {
             let active = server.directory.active_conferences();
             let people = active.iter().map(|(_, people)| *people as u64).sum();
-            (StatusCode::OK, metrics::text(active.len() as u64, people, server.media.as_ref()))
+            (StatusCode::OK, metrics::text(active.len() as u64, people, server.media.as_deref()))
         }
         (&Method::GET, ["conferences"]) => list(server).await,
         (&Method::GET, ["conferences", id]) => show(server, id).await,

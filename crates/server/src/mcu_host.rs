@@ -34,7 +34,7 @@ use crate::{
     drive::{self, Performed, drive},
     flow_log::FlowLog,
     mcu_factory_host::McuFactoryHost,
-    media_host::{MediaHost, NoPort, Room, Said},
+    media_host::{DataPlane, MediaRoom, NoPort, Said},
     roles::McuParts,
 };
 
@@ -67,7 +67,7 @@ pub struct McuHost {
 struct Shared {
     media: McuType,
     /// What carries its sound and pictures, if it has any.
-    data_plane: Option<MediaHost>,
+    data_plane: Option<Arc<dyn DataPlane>>,
     mcu: Mutex<Box<dyn Mcu>>,
     place: McuPlace,
     limits: McuLimits,
@@ -84,6 +84,17 @@ struct Shared {
     /// Until when the factory counts on this MCU, in microseconds: so long after the last report
     /// that it took.
     counted_on_until: AtomicU64,
+}
+
+/// What became of SIP for a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// The conference has it.
+    Taken,
+    /// There is no such conference here.
+    Unknown,
+    /// Whatever was here goes on elsewhere.
+    Elsewhere,
 }
 
 /// The conferences that are here.
@@ -257,8 +268,8 @@ impl McuHost {
     }
 
     /// What carries its sound and pictures, if it has any.
-    pub fn media(&self) -> Option<&MediaHost> {
-        self.shared.data_plane.as_ref()
+    pub fn media(&self) -> Option<&dyn DataPlane> {
+        self.shared.data_plane.as_deref()
     }
 
     /// How many conferences are here.
@@ -359,6 +370,9 @@ impl McuHost {
             host.conferences().remove(&own_token);
             if died {
                 error!(%conference, "a conference died of a fault in this conferencing server; it is provisioned anew");
+            }
+            let _ = host.shared.sip.send(SipEvent::Ended { conference }).await;
+            if died {
                 // What it told before, its successor needs.
                 let _ = carrying.await;
                 host.report_loss(&focus_url).await;
@@ -368,19 +382,25 @@ impl McuHost {
     }
 
     /// A room for a conference, which hears what happens there; none where there is no data plane.
-    fn open_room(&self, token: &str, focus_url: &str, events: &mpsc::Sender<Box<Event>>) -> Option<Room> {
+    fn open_room(
+        &self,
+        token: &str,
+        focus_url: &str,
+        events: &mpsc::Sender<Box<Event>>,
+    ) -> Option<Box<dyn MediaRoom>> {
         let media = self.shared.data_plane.as_ref()?;
         let (tells, mut told) = mpsc::unbounded_channel();
-        let (host, events) = (self.clone(), events.clone());
+        // A room lives as long as its conference. So that its conference can end it must not keep it.
+        let (host, events) = (self.clone(), events.downgrade());
         let (token, focus_url) = (token.to_owned(), focus_url.to_owned());
         tokio::spawn(async move {
             while let Some(said) = told.recv().await {
                 let Said::Event(event) = said else {
                     // As if the conference itself had broken.
                     host.conferences().remove(&token);
-                    drop(events);
                     return host.report_loss(&focus_url).await;
                 };
+                let Some(events) = events.upgrade() else { return };
                 if events.send(Box::new(Event::Media(event))).await.is_err() {
                     return;
                 }
@@ -435,15 +455,16 @@ impl McuHost {
         answered.await.ok()
     }
 
-    /// Hands SIP to a conference; `false` if it is not here.
-    pub(crate) fn deliver(&self, conference: &ConferenceUri, event: Event) -> bool {
+    /// Hands SIP to a conference.
+    pub(crate) fn deliver(&self, conference: &ConferenceUri, event: Event) -> Delivery {
         if self.is_replaced(self.shared.clock.now()) {
             // What waited here during a standstill has been sent to the successor too.
             self.step_aside_if_replaced();
-            return true;
+            return Delivery::Elsewhere;
         }
         let events = self.conferences().entries.get(conference).map(|entry| entry.events.clone());
-        events.is_some_and(|events| events.try_send(Box::new(event)).is_ok())
+        let taken = events.is_some_and(|events| events.try_send(Box::new(event)).is_ok());
+        if taken { Delivery::Taken } else { Delivery::Unknown }
     }
 
     fn conferences(&self) -> std::sync::MutexGuard<'_, Conferences> {
@@ -482,7 +503,7 @@ struct Shell {
     /// What goes to the Focus, in order.
     courier: mpsc::UnboundedSender<(&'static str, Bytes)>,
     /// Where it is heard and seen, if it is.
-    room: Option<Room>,
+    room: Option<Box<dyn MediaRoom>>,
 }
 
 impl drive::Shell<Boxed> for Shell {

@@ -34,6 +34,34 @@ pub use counters::Totals;
 pub use ports::{NoPort, PortRange};
 use worker::{Order, Worker};
 
+/// What carries the sound and pictures of conferences: threads with sockets ([`MediaHost`]), or what a simulation
+/// has in their stead. It is asked for each conference, leg and command, and never for a packet.
+pub trait DataPlane: Send + Sync {
+    /// Opens a room. What happens in it is told through `says`.
+    fn open_room(&self, says: UnboundedSender<Said>) -> Box<dyn MediaRoom>;
+
+    /// What it has done since the start.
+    fn totals(&self) -> Totals;
+}
+
+/// A room, to command. Dropped, the room ends.
+pub trait MediaRoom: Send {
+    /// Opens the ports of a leg: for each kind one for RTP and, unless they are multiplexed, one for RTCP, of
+    /// each of our addresses. Returns what the peer may send to.
+    ///
+    /// # Errors
+    /// [`NoPort`] if none is free.
+    fn open(
+        &self,
+        leg: LegId,
+        kinds: &[Kind],
+        multiplexed: bool,
+    ) -> Result<Vec<(Kind, Flow, SocketAddr)>, NoPort>;
+
+    /// Has the room do something.
+    fn command(&self, command: Command);
+}
+
 /// The threads of the data plane. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct MediaHost {
@@ -85,9 +113,10 @@ impl MediaHost {
         };
         Ok(MediaHost { shared: Arc::new(shared) })
     }
+}
 
-    /// What all threads have done.
-    pub fn totals(&self) -> Totals {
+impl DataPlane for MediaHost {
+    fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for thread in &self.shared.threads {
             totals.rooms += thread.rooms.load(Ordering::Relaxed) as u64;
@@ -96,8 +125,8 @@ impl MediaHost {
         totals
     }
 
-    /// Opens a room on the thread that has the fewest. What happens in it is told through `says`.
-    pub fn open_room(&self, says: UnboundedSender<Said>) -> Room {
+    /// The thread that has the fewest takes it.
+    fn open_room(&self, says: UnboundedSender<Said>) -> Box<dyn MediaRoom> {
         let threads = self.shared.threads.iter();
         let thread = threads.min_by_key(|thread| thread.rooms.load(Ordering::Relaxed));
         let thread = thread.expect("there is one at least");
@@ -106,7 +135,7 @@ impl MediaHost {
         let orders = thread.orders.clone();
         // The thread ends only when nobody can order anything any more.
         let _ = orders.send(Order::Begin { room: number, entropy: clock::entropy(), says });
-        Room { host: self.clone(), orders, number }
+        Box::new(Room { host: self.clone(), orders, number })
     }
 }
 
@@ -119,20 +148,15 @@ pub enum Said {
     Broke,
 }
 
-/// A room, to command. Dropped, the room ends.
-pub struct Room {
+/// A room on one of the threads.
+struct Room {
     host: MediaHost,
     orders: mpsc::Sender<Order>,
     number: u64,
 }
 
-impl Room {
-    /// Opens the ports of a leg: for each kind one for RTP and, unless they are multiplexed, one for RTCP, of
-    /// each of our addresses. Returns what the peer may send to.
-    ///
-    /// # Errors
-    /// [`NoPort`] if none is free.
-    pub fn open(
+impl MediaRoom for Room {
+    fn open(
         &self,
         leg: LegId,
         kinds: &[Kind],
@@ -148,8 +172,7 @@ impl Room {
         Ok(addresses)
     }
 
-    /// Has the room do something.
-    pub fn command(&self, command: Command) {
+    fn command(&self, command: Command) {
         let _ = self.orders.send(Order::Command { room: self.number, command });
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::media_host::MediaHost;
+use crate::media_host::DataPlane;
 
 /// The counters of a server with so many active conferences and people in them, and of its data plane if it
 /// has one.
-pub fn text(conferences: u64, people: u64, media: Option<&MediaHost>) -> String {
+pub fn text(conferences: u64, people: u64, media: Option<&dyn DataPlane>) -> String {
     let mut text = String::new();
     let mut put = |name: &str, kind: &str, help: &str, value: u64| {
         // Writing to memory cannot fail.

@@ -38,7 +38,7 @@ use crate::{
     front_end::{self, Addresses, FrontEnd, FrontEndSetup, Tables},
     inproc::InprocNetwork,
     mcu_factory_host::McuFactoryHost,
-    media_host::MediaHost,
+    media_host::DataPlane,
     sip_transport::{self, Arrivals, Bound, ConnectionLimits, Flows, TlsFiles, TransportEvent},
     sweeper::Sweeper,
     vault::Vault,
@@ -66,7 +66,7 @@ pub struct Server {
     /// The active conferences.
     pub directory: FocusDirectory,
     /// What carries sound and pictures, if that is done in this process.
-    pub media: Option<MediaHost>,
+    pub media: Option<Arc<dyn DataPlane>>,
     /// The conferencing database.
     pub store: Arc<dyn Store>,
     /// The time.
@@ -114,9 +114,10 @@ pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow
 pub struct Parts {
     /// The MCU for IM.
     pub im_mcu: Box<dyn Mcu>,
-    /// The MCU for audio and video, whose data plane are threads on the real clock: without it there is
-    /// neither.
+    /// The MCU for audio and video: without it there is neither.
     pub av_mcu: Option<Box<dyn Mcu>>,
+    /// What carries those; threads with sockets, on the real clock, unless it is named.
+    pub data_plane: Option<Arc<dyn DataPlane>>,
     /// What runs as the Focus of each conference.
     pub make_host: MakeHost,
     /// What lies between those in this process.
@@ -128,6 +129,7 @@ impl Default for Parts {
         Parts {
             im_mcu: Box::new(ImMcu),
             av_mcu: None,
+            data_plane: None,
             make_host: Arc::new(|host| Box::new(host)),
             network: InprocNetwork::default(),
         }
@@ -145,7 +147,7 @@ pub async fn start_with(
     parts: Parts,
 ) -> anyhow::Result<Server> {
     let Resources { store, vault, clock } = resources;
-    let Parts { im_mcu, av_mcu, make_host, network } = parts;
+    let Parts { im_mcu, av_mcu, data_plane, make_host, network } = parts;
     let flows = FlowLog::default();
     let (elsewhere, control) = control_of(config, data, &network).await?;
     let control_base = elsewhere.as_ref().map(|elsewhere| elsewhere.base.clone());
@@ -153,13 +155,12 @@ pub async fn start_with(
     let (front_end, front_end_events) = mpsc::channel(EVENT_QUEUE);
     let (bound, certificate) = listen(config, data, &transport).await?;
     let addresses = addresses(config, &bound);
-    let factory_url = format!("http://{FACTORY_HOST}{FACTORY_PATH}");
     let factory = McuFactoryHost::new(control.clone(), clock, flows.clone());
     start_factory(&network, &factory);
     let services = FocusServices {
         store: Arc::clone(&store),
         control: control.clone(),
-        factory_url: factory_url.clone(),
+        factory_url: format!("http://{FACTORY_HOST}{FACTORY_PATH}"),
         focus_base: control_base.clone().unwrap_or_else(|| format!("http://{FOCUS_HOST}")),
         policy: policy(config, media(config, av_mcu.is_some())),
         name: addresses.name.clone(),
@@ -184,16 +185,17 @@ pub async fn start_with(
     };
     let events = FrontEndEvents::new(front_end_events, transport_events);
     tokio::spawn(async move { drop(drive(machine, events, clock, shell).await) });
-
     let media = match elsewhere {
         Some(elsewhere) => {
             elsewhere.serve(factory, directory.clone());
             None
         }
-        None => start_mcus(config, (im_mcu, av_mcu), &network, (clock, &flows), &front_end, &factory).await?,
+        None => {
+            let mcus = (im_mcu, av_mcu);
+            start_mcus(config, mcus, data_plane, &network, (clock, &flows), &front_end, &factory).await?
+        }
     };
-    let content_grace = config.conferences.content_grace();
-    start_sweeper(&store, &directory, content_grace, clock);
+    start_sweeper(config, &store, &directory, clock);
     Ok(Server {
         bound,
         transport,
@@ -202,7 +204,7 @@ pub async fn start_with(
         media,
         store,
         clock,
-        content_grace,
+        content_grace: config.conferences.content_grace(),
         certificate,
         control: control_base,
         front_end,
@@ -214,11 +216,12 @@ pub async fn start_with(
 async fn start_mcus(
     config: &Config,
     (im_mcu, av_mcu): (Box<dyn Mcu>, Option<Box<dyn Mcu>>),
+    data_plane: Option<Arc<dyn DataPlane>>,
     network: &InprocNetwork,
     (clock, flows): (Clock, &FlowLog),
     front_end: &mpsc::Sender<front_end::Event>,
     factory: &McuFactoryHost,
-) -> anyhow::Result<Option<MediaHost>> {
+) -> anyhow::Result<Option<Arc<dyn DataPlane>>> {
     let start = async |parts: McuParts, host| {
         let mcu = start_mcu(parts, config, network, host, clock, flows);
         if network.is_whole() {
@@ -228,8 +231,10 @@ async fn start_mcus(
     };
     start(McuParts { mcu: im_mcu, media: None }, IM_MCU_HOST).await?;
     let Some(mcu) = av_mcu else { return Ok(None) };
-    let addresses = config.media.addresses_beside(&config.front_end);
-    let media = Some(mcu::start_media(config, addresses, clock)?);
+    let media = Some(match data_plane {
+        Some(data_plane) => data_plane,
+        None => mcu::start_media(config, config.media.addresses_beside(&config.front_end), clock)?,
+    });
     start(McuParts { mcu, media: media.clone() }, AV_MCU_HOST).await?;
     Ok(media)
 }
@@ -259,7 +264,8 @@ async fn link(front_end: &mpsc::Sender<front_end::Event>, server_uri: &str) -> a
 }
 
 /// Deletes expired records now and then.
-fn start_sweeper(store: &Arc<dyn Store>, directory: &FocusDirectory, grace: Duration, clock: Clock) {
+fn start_sweeper(config: &Config, store: &Arc<dyn Store>, directory: &FocusDirectory, clock: Clock) {
+    let grace = config.conferences.content_grace();
     let sweeper = Sweeper { store: Arc::clone(store), directory: directory.clone(), grace };
     tokio::spawn(sweeper.run(clock));
 }

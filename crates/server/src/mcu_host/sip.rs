@@ -13,7 +13,7 @@ use confab_sip::{
 };
 use tokio::sync::mpsc;
 
-use super::McuHost;
+use super::{Delivery, McuHost};
 use crate::{
     drive::{self, Performed},
     sip_transport::Flows,
@@ -23,6 +23,10 @@ use crate::{
 const TRANSACTION_LIMIT: usize = 200_000;
 /// How long a request waits where no front end is linked: one is opening its link.
 const LINK_WAIT: Duration = Duration::from_secs(5);
+/// How long the ACK of a 2xx may take: 64 × T1, and a little.
+const ACK_WAIT: Duration = Duration::from_secs(40);
+/// When who is refused because a conference broke may try again, in seconds.
+const RETRY_AFTER: &str = "2";
 /// Requests that may wait for a link.
 const WAITING_LIMIT: usize = 10_000;
 
@@ -63,6 +67,11 @@ pub enum SipEvent {
         flow: Option<Flow>,
         /// The request.
         request: Request,
+    },
+    /// A conference is over, or has died, and answers nothing any more.
+    Ended {
+        /// Which.
+        conference: ConferenceUri,
     },
     /// A conference gives an INVITE up.
     Cancel {
@@ -124,8 +133,10 @@ pub struct McuSip {
     waiting: VecDeque<(Time, Outgoing)>,
     sent: BTreeMap<ClientKey, (ConferenceUri, u64)>,
     keys: BTreeMap<(ConferenceUri, u64), ClientKey>,
-    /// Whose transaction a request is, until it is answered or given up.
-    received: BTreeMap<ServerKey, ConferenceUri>,
+    /// The INVITEs that are not answered, and for whom they are.
+    received: BTreeMap<ServerKey, (ConferenceUri, Request)>,
+    /// Those that were accepted, and until when their ACK may be missed.
+    accepted: VecDeque<(Time, ServerKey, ConferenceUri)>,
 }
 
 impl McuSip {
@@ -139,6 +150,7 @@ impl McuSip {
             sent: BTreeMap::new(),
             keys: BTreeMap::new(),
             received: BTreeMap::new(),
+            accepted: VecDeque::new(),
         }
     }
 
@@ -157,7 +169,7 @@ impl McuSip {
                     }
                 }
                 TransactionOutput::Cancelled { key } => {
-                    if let Some(conference) = self.received.get(&key).cloned() {
+                    if let Some((conference, _)) = self.received.get(&key).cloned() {
                         tell(conference, ConferenceEvent::SipCancelled { key }, out);
                     }
                 }
@@ -174,7 +186,9 @@ impl McuSip {
                     }
                 }
                 TransactionOutput::ServerFailed { key, .. } => {
-                    if let Some(conference) = self.received.remove(&key) {
+                    if let Some(at) = self.accepted.iter().position(|(_, accepted, _)| *accepted == key)
+                        && let Some((_, key, conference)) = self.accepted.remove(at)
+                    {
                         tell(conference, ConferenceEvent::SipServerFailed { key }, out);
                     }
                 }
@@ -192,7 +206,7 @@ impl McuSip {
         match conference(&request) {
             Some(conference) => {
                 if request.method == Method::Invite {
-                    self.received.insert(key.clone(), conference.clone());
+                    self.received.insert(key.clone(), (conference.clone(), request.clone()));
                 }
                 tell(conference, ConferenceEvent::SipRequest { key, flow, request }, out);
             }
@@ -201,12 +215,28 @@ impl McuSip {
     }
 
     fn respond(&mut self, now: Time, key: &ServerKey, response: Response, out: &mut Vec<SipAction>) {
-        if response.status >= 300 {
-            self.received.remove(key);
+        if response.status >= 200
+            && let Some((conference, _)) = self.received.remove(key)
+            && response.status < 300
+        {
+            self.accepted.push_back((now + ACK_WAIT, key.clone(), conference));
+        }
+        while self.accepted.front().is_some_and(|(until, ..)| *until <= now) {
+            self.accepted.pop_front();
         }
         let mut outputs = Vec::new();
         self.transactions.respond(now, key, response, &mut outputs);
         self.work(now, outputs, out);
+    }
+
+    /// What was left unanswered is refused: nobody waits for minutes, and who tries again meets the successor.
+    fn ended(&mut self, now: Time, conference: &ConferenceUri, out: &mut Vec<SipAction>) {
+        let left = self.received.iter().filter(|(_, (of, _))| of == conference);
+        let left: Vec<(ServerKey, Response)> =
+            left.map(|(key, (_, request))| (key.clone(), broken(request))).collect();
+        for (key, response) in left {
+            self.respond(now, &key, response, out);
+        }
     }
 
     /// Sends a request by this link, or has it wait for one.
@@ -251,6 +281,11 @@ impl McuSip {
     }
 }
 
+/// The answer for a conference that cannot give one any more.
+fn broken(request: &Request) -> Response {
+    Response::to(request, 500).with_header("Retry-After", RETRY_AFTER)
+}
+
 /// The conference a request is for: that of the MCU URI it is sent to, or the one itself for those who
 /// came by its own URI.
 fn conference(request: &Request) -> Option<ConferenceUri> {
@@ -293,6 +328,7 @@ impl Machine for McuSip {
                 self.links.retain(|link| *link != flow);
             }
             SipEvent::Respond { key, response } => return self.respond(now, &key, response, out),
+            SipEvent::Ended { conference } => return self.ended(now, &conference, out),
             SipEvent::Send { conference, id, flow, request } => {
                 // A link that broke has a successor, on which its dialogs go on.
                 let usual = flow.filter(|flow| self.links.contains(flow));
@@ -341,15 +377,19 @@ impl drive::Shell<McuSip> for McuSipShell {
                 }
             }
             SipAction::ToConference { conference, event } => {
-                let unanswered = match &*event {
-                    ConferenceEvent::SipRequest { key, request, .. } => {
-                        Some((key.clone(), Response::to(request, 481)))
-                    }
+                let asked = match &*event {
+                    ConferenceEvent::SipRequest { key, request, .. } => Some((key.clone(), request.clone())),
                     _ => None,
                 };
-                if !self.host.deliver(&conference, *event)
-                    && let Some((key, response)) = unanswered
-                {
+                let delivery = self.host.deliver(&conference, *event);
+                let answer = asked.and_then(|(key, request)| match delivery {
+                    Delivery::Unknown => Some((key, Response::to(&request, 481))),
+                    // Where it was sent on, nobody waits for this answer. Where not, an INVITE would be waited for for
+                    // minutes.
+                    Delivery::Elsewhere if request.method == Method::Invite => Some((key, broken(&request))),
+                    Delivery::Elsewhere | Delivery::Taken => None,
+                });
+                if let Some((key, response)) = answer {
                     // Never waits for itself: a full queue means more to do than this answer.
                     let _ = self.events.try_send(SipEvent::Respond { key, response });
                 }
@@ -378,6 +418,44 @@ mod tests {
         let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F04C68";
         let conference = ConferenceUri::parse(uri).unwrap();
         SipEvent::Send { conference, id, flow: None, request }
+    }
+
+    #[test]
+    fn what_a_conference_leaves_unanswered_is_refused() {
+        let now = Time::from_unix_secs(100);
+        let mut sip = McuSip::new("192.0.2.20:5073".into(), Entropy::from_seed([1; 32]));
+        let mut out = Vec::new();
+        let uri = "sip:ann@example.test;gruu;opaque=app:conf:focus:id:3E1C92F04C68";
+        let mut invite = |number: u32, out: &mut Vec<SipAction>| {
+            let request = Request::new(Method::Invite, uri.parse().unwrap())
+                .with_header("Via", format!("SIP/2.0/TLS fe;branch=z9hG4bK{number}"))
+                .with_header("From", "<sip:bob@example.test>;tag=2")
+                .with_header("To", format!("<{uri}>"))
+                .with_header("Call-ID", "call")
+                .with_header("CSeq", format!("{number} INVITE"))
+                .with_header("Content-Length", "0");
+            sip.handle(now, SipEvent::Received { flow: LINK, message: request.into() }, out);
+        };
+        invite(1, &mut out);
+        invite(2, &mut out);
+        let key = out.iter().find_map(|action| match action {
+            SipAction::ToConference { event, .. } => match &**event {
+                ConferenceEvent::SipRequest { key, request, .. } => Some((key.clone(), request.clone())),
+                _ => None,
+            },
+            SipAction::Transmit { .. } => None,
+        });
+        let (key, first) = key.unwrap();
+        sip.handle(now, SipEvent::Respond { key, response: Response::to(&first, 200) }, &mut out);
+        out.clear();
+        let conference = ConferenceUri::parse(uri).unwrap();
+        for _ in 0..2 {
+            sip.handle(now, SipEvent::Ended { conference: conference.clone() }, &mut out);
+        }
+        let [SipAction::Transmit { message: Message::Response(response), .. }] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        assert_eq!((response.status, response.headers.cseq().unwrap().number), (500, 2));
     }
 
     #[test]

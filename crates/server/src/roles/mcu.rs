@@ -1,7 +1,7 @@
 //! A conferencing server as a role: in the front end's process, or as a process of its own that front
 //! ends reach over mutual TLS.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use confab_mcu::{AvMcu, ImMcu, Mcu, McuLimits};
@@ -19,7 +19,7 @@ use crate::{
     flow_log::FlowLog,
     inproc::InprocNetwork,
     mcu_host::{McuHost, McuPlace, McuSip, McuSipShell, SipEvent},
-    media_host::{MediaHost, MediaPlace},
+    media_host::{DataPlane, MediaHost, MediaPlace},
     private_ca::PeerRole,
     sip_transport::{ConnectionLimits, Flows, TransportEvent, bind},
     trust::{Accepted, Trust},
@@ -30,7 +30,7 @@ pub struct McuParts {
     /// The conferencing server.
     pub mcu: Box<dyn Mcu>,
     /// What carries its sound and pictures.
-    pub media: Option<MediaHost>,
+    pub media: Option<Arc<dyn DataPlane>>,
 }
 
 impl McuParts {
@@ -52,11 +52,12 @@ pub(super) fn start_media(
     config: &Config,
     addresses: Vec<IpAddr>,
     clock: Clock,
-) -> anyhow::Result<MediaHost> {
+) -> anyhow::Result<Arc<dyn DataPlane>> {
     let media = &config.media;
     let ports = (media.first_port, media.last_port);
     let place = MediaPlace { addresses, ports, threads: media.thread_count() };
-    MediaHost::start(place, clock).context("the threads for media cannot be started")
+    let host = MediaHost::start(place, clock).context("the threads for media cannot be started")?;
+    Ok(Arc::new(host))
 }
 
 /// A conferencing server that is a process of its own. Cheap to clone; all clones are one.
