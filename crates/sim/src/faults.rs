@@ -1,4 +1,4 @@
-//! Parts of a server that are ours, but break on purpose: the Focus and the IM MCU of each conference
+//! Parts of a server that are ours, but break on purpose: the Focus, the MCUs and the room of each conference
 //! panic at the moment that is asked for.
 
 use std::sync::{
@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use confab_machine::{Entropy, Machine, Time};
-use confab_mcu::{Conference, ConferenceSpec, ImMcu, Mcu, Refusal};
+use confab_mcu::{AvMcu, Conference, ConferenceSpec, ImMcu, Mcu, Refusal};
 use confab_schema::uri::McuType;
 use confab_server::{
     focus_host::{self, FocusHost, Restorable},
@@ -22,17 +22,20 @@ const WANTED: &str = "this breaks on purpose";
 pub struct Faults {
     focus: Fuse,
     mcu: Fuse,
+    voices: Fuse,
+    room: Fuse,
 }
 
 /// So many things are heard until it breaks; never, at zero.
 #[derive(Clone, Debug, Default)]
-struct Fuse {
+pub struct Fuse {
     left: Arc<AtomicU32>,
     burnt: Arc<AtomicU32>,
 }
 
 impl Fuse {
-    fn burn(&self) {
+    /// Something was heard: it breaks if this was the last.
+    pub(crate) fn burn(&self) {
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left == Ok(1) {
             self.burnt.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +55,31 @@ impl Faults {
         self.mcu.left.store(nth, Ordering::Relaxed);
     }
 
+    /// A conference of the A/V MCU breaks at the `nth` thing that any hears from now on.
+    pub fn break_voices(&self, nth: u32) {
+        self.voices.left.store(nth, Ordering::Relaxed);
+    }
+
+    /// A room of the A/V MCU's data plane breaks in the `nth` 20 ms that any mixes from now on.
+    pub fn break_room(&self, nth: u32) {
+        self.room.left.store(nth, Ordering::Relaxed);
+    }
+
+    /// How often a conference of the A/V MCU was lost, with its room or by itself.
+    pub fn lost_voices(&self) -> u32 {
+        self.voices.burnt.load(Ordering::Relaxed) + self.lost_rooms()
+    }
+
+    /// How often a room has broken.
+    pub fn lost_rooms(&self) -> u32 {
+        self.room.burnt.load(Ordering::Relaxed)
+    }
+
+    /// Burns with each 20 ms that a room mixes.
+    pub(crate) fn room_fuse(&self) -> Fuse {
+        self.room.clone()
+    }
+
     /// How often a Focus has broken.
     pub fn breaks(&self) -> u32 {
         self.focus.burnt.load(Ordering::Relaxed)
@@ -59,17 +87,25 @@ impl Faults {
 
     /// Whether nothing is going to break any more.
     pub fn are_over(&self) -> bool {
-        self.focus.left.load(Ordering::Relaxed) == 0 && self.mcu.left.load(Ordering::Relaxed) == 0
+        let fuses = [&self.focus, &self.mcu, &self.voices, &self.room];
+        fuses.iter().all(|fuse| fuse.left.load(Ordering::Relaxed) == 0)
     }
 
     /// The parts of a server that breaks as is asked for here.
     pub fn parts(&self) -> Parts {
         let fuse = self.focus.clone();
         Parts {
-            im_mcu: Box::new(FragileMcu(self.mcu.clone())),
+            im_mcu: Box::new(FragileMcu { whole: Box::new(ImMcu), fuse: self.mcu.clone() }),
             make_host: Arc::new(move |whole| Box::new(FragileHost { whole, fuse: fuse.clone() })),
             ..Parts::default()
         }
+    }
+}
+
+impl Faults {
+    /// The A/V MCU that breaks as is asked for here.
+    pub fn av_mcu(&self) -> Box<dyn Mcu> {
+        Box::new(FragileMcu { whole: Box::new(AvMcu::default()), fuse: self.voices.clone() })
     }
 }
 
@@ -125,7 +161,10 @@ impl Restorable for FragileHost {
     }
 }
 
-struct FragileMcu(Fuse);
+struct FragileMcu {
+    whole: Box<dyn Mcu>,
+    fuse: Fuse,
+}
 
 struct FragileConference {
     whole: Conference,
@@ -134,12 +173,12 @@ struct FragileConference {
 
 impl Mcu for FragileMcu {
     fn media(&self) -> McuType {
-        ImMcu.media()
+        self.whole.media()
     }
 
     fn add_conference(&mut self, spec: ConferenceSpec, entropy: Entropy) -> Result<Conference, Refusal> {
-        let fragile = |whole| Box::new(FragileConference { whole, fuse: self.0.clone() }) as Conference;
-        ImMcu.add_conference(spec, entropy).map(fragile)
+        let fragile = |whole| Box::new(FragileConference { whole, fuse: self.fuse.clone() }) as Conference;
+        self.whole.add_conference(spec, entropy).map(fragile)
     }
 }
 

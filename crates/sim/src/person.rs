@@ -54,6 +54,12 @@ impl Picture {
         on_chat.map(|person| person.user.user()).collect()
     }
 
+    /// The names of those whom the A/V MCU has.
+    pub fn on_phones(&self) -> Vec<&str> {
+        let on_phones = self.people.values().filter(|person| person.is_on(McuType::AudioVideo));
+        on_phones.map(|person| person.user.user()).collect()
+    }
+
     pub(crate) fn apply(&mut self, version: u32, changes: &[RosterChange]) {
         self.version = version;
         for change in changes {
