@@ -8,6 +8,7 @@
 
 mod seat;
 mod steps;
+mod voices;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -35,6 +36,7 @@ use crate::{
     network::{Network, Weather, server_address},
 };
 use seat::Seat;
+use voices::Sound;
 
 /// The people; the first schedules the conference, the second is invited to lead.
 const PEOPLE: [&str; 6] = ["ann", "pat", "bob", "eve", "dan", "kim"];
@@ -118,6 +120,8 @@ struct Story {
     frayed: BTreeSet<&'static str>,
     /// How often a Focus has broken, as far as somebody was refused for it.
     breaks: u32,
+    /// Where people call by phone too.
+    sound: Option<Sound>,
     told: Told,
 }
 
@@ -147,7 +151,14 @@ impl Story {
         let clock = Clock::start_at(START);
         let network = Network::new(clock, weather, dice.fork());
         let faults = Faults::default();
-        let parts = Parts { network: network.inside(), ..faults.parts() };
+        let mut parts = Parts { network: network.inside(), ..faults.parts() };
+        let mut media = vec![McuType::Chat];
+        let sound = Sound::of(seed, clock, weather, &faults);
+        if let Some(sound) = &sound {
+            let (av_mcu, plane) = sound.parts(&faults);
+            (parts.av_mcu, parts.data_plane) = (Some(av_mcu), Some(plane));
+            media.push(McuType::AudioVideo);
+        }
         let conferences = ConferencesConfig { max_participants: MOST, ..ConferencesConfig::default() };
         let deployment = Deployment::of_with_conferences(parts, conferences).await;
         let to_server = network.open_datagrams(&deployment.server.transport);
@@ -156,7 +167,7 @@ impl Story {
             .schedules_this(NewConference {
                 subject: format!("Story {seed}"),
                 invitees: vec![(user(PEOPLE[1]), Role::Presenter), (user(PEOPLE[2]), Role::Attendee)],
-                media: vec![McuType::Chat],
+                media,
                 admission: AdmissionPolicy::OpenAuthenticated,
                 expires: None,
             })
@@ -181,6 +192,7 @@ impl Story {
             mourned: false,
             frayed: BTreeSet::new(),
             breaks: 0,
+            sound,
             told: story,
         }
     }
@@ -227,6 +239,7 @@ impl Story {
 
     /// What was begun is done.
     async fn settle(&mut self) {
+        self.learns_of_losses();
         let held_up = self.unsteady_until.since(self.now());
         let datagrams = self.seats.iter().any(|seat| seat.alive && seat.by_datagrams);
         let hops = HOPS * Duration::from_millis(self.network.weather().delay_ms);
@@ -235,8 +248,9 @@ impl Story {
 
     /// The naive conference agrees, now or, if something was lost, soon.
     async fn check(&mut self) {
+        self.mends_phones();
         let mut wrong = self.differences();
-        let may_be_late = self.lossy || self.stalled;
+        let may_be_late = self.lossy || self.stalled || self.sound.is_some() && !self.faults.are_over();
         for _ in 0..if may_be_late { PATIENCE } else { 0 } {
             if wrong.is_empty() {
                 break;
@@ -247,6 +261,7 @@ impl Story {
         assert!(wrong.is_empty(), "seed {}: {wrong:#?}\nheld: {:#?}", self.seed, self.model);
         let faults = self.network.faults_of_versions();
         assert!(faults.is_empty(), "seed {}: {faults:#?}", self.seed);
+        self.hearing().await;
     }
 
     /// Where the server and the naive conference do not agree.
@@ -278,6 +293,7 @@ impl Story {
             }
             wrong.extend(self.differences_of_chat(&name, seat));
         }
+        wrong.extend(self.differences_of_phones());
         wrong
     }
 
@@ -318,6 +334,7 @@ impl Story {
                 self.goes(number, cut).await;
             }
         }
+        self.phones_end().await;
         self.settle().await;
         for seat in &self.seats {
             self.network.cut(&seat.wire);
@@ -327,5 +344,6 @@ impl Story {
         assert_eq!(server.directory.active_conferences(), [], "seed {}: it goes on alone", self.seed);
         let tables = server.tables().await;
         assert!(tables.are_empty(), "seed {}: left over are {tables:?}", self.seed);
+        self.no_sound_is_left().await;
     }
 }

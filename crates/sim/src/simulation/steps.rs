@@ -9,6 +9,8 @@ use crate::deployment::user;
 
 /// How long somebody may take to sign on.
 const SIGN_ON: Duration = Duration::from_secs(40);
+/// For so many seconds whoever is told something within the server is waited for.
+const LONGEST_UNNOTICED: usize = 9;
 /// A Focus that breaks twice within a minute is given up.
 const MENDED: Duration = Duration::from_secs(61);
 
@@ -16,6 +18,19 @@ impl Story {
     pub(super) async fn step(&mut self) {
         // The next meeting has a new server for its chat.
         self.mourned &= !self.model.is_empty() || !self.faults.are_over();
+        if self.sound.is_some() && self.roll(2) == 0 {
+            self.voice_step().await;
+        } else {
+            self.other_step().await;
+        }
+        // Whoever has something to retry does so in this time.
+        if !self.faults.are_over() {
+            self.unsteady_until = self.unsteady_until.max(self.now() + Duration::from_secs(15));
+            self.settle().await;
+        }
+    }
+
+    async fn other_step(&mut self) {
         match self.roll(100) {
             0..25 => self.joins().await,
             25..33 => {
@@ -60,22 +75,17 @@ impl Story {
                 self.unsteady_until = self.unsteady_until.max(self.now() + Duration::from_secs(15));
             }
         }
-        // Whoever has something to retry does so in this time.
-        if !self.faults.are_over() {
-            self.unsteady_until = self.unsteady_until.max(self.now() + Duration::from_secs(15));
-            self.settle().await;
-        }
     }
 
     /// One of those who are in, if there is any.
-    fn anybody(&mut self) -> Option<usize> {
+    pub(super) fn anybody(&mut self) -> Option<usize> {
         let present: Vec<usize> = (0..self.seats.len())
             .filter(|number| self.seats[*number].alive && self.seats[*number].joined.is_some())
             .collect();
         (!present.is_empty()).then(|| present[self.roll(present.len())])
     }
 
-    fn somebody(&mut self) -> &'static str {
+    pub(super) fn somebody(&mut self) -> &'static str {
         PEOPLE[self.roll(PEOPLE.len())]
     }
 
@@ -141,7 +151,7 @@ impl Story {
 
     async fn commands(&mut self) {
         let Some(number) = self.anybody() else { return };
-        let (by, target) = (self.seats[number].who, user(self.somebody()));
+        let target = user(self.somebody());
         let command = match self.roll(12) {
             0..4 => Command::Promote { user: target },
             4..7 => Command::Demote { user: target },
@@ -150,6 +160,12 @@ impl Story {
             10 => Command::Lock { locked: false },
             _ => Command::End,
         };
+        self.commands_this(number, command).await;
+    }
+
+    /// Whoever has this client commands this.
+    pub(super) async fn commands_this(&mut self, number: usize, command: Command) {
+        let by = self.seats[number].who;
         let expected = self.model.may(by, &command);
         self.tells(format!("{by} at {number}, who may: {expected}: {command:?}"));
         self.seats[number].wants(command.clone()).await;
@@ -163,6 +179,9 @@ impl Story {
             }
             // Who takes himself out may be out before he hears that it is done.
             _ if expected && seat.ended == Some(Ending::ConferenceEnded) => self.model.done(&command),
+            Some(Outcome::Refused(_)) if expected && self.excuse_of_voices(&command) => {
+                self.tells("it was not done".into());
+            }
             Some(Outcome::Refused(refusal)) if expected => self.excuse(number, &refusal),
             Some(Outcome::Refused(_)) => {}
             None => panic!("seed {}: {by} has no answer", self.seed),
@@ -210,7 +229,9 @@ impl Story {
 
     /// The parts of the server do not reach each other for a while: the IM MCU seems to be dead.
     fn control_link_stalls(&mut self) {
-        let time = Duration::from_secs(1 + self.roll(40) as u64);
+        // Should the word of a lost server be lost too, a phone that hung up meanwhile stays in the roster.
+        let longest = if self.sound.is_some() { LONGEST_UNNOTICED } else { 40 };
+        let time = Duration::from_secs(1 + self.roll(longest) as u64);
         self.tells(format!("nothing passes within the server for {time:?}"));
         self.network.stall_inside(time);
         self.stalled = true;
