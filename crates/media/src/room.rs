@@ -41,9 +41,8 @@ pub struct Room {
     legs: Vec<Option<Leg>>,
     /// Where a leg is, by its name.
     index: Vec<(LegId, usize)>,
-    /// The legs of each person, in the order they came.
-    people: Vec<(PersonId, u64, usize)>,
-    born: u64,
+    /// The legs of each person, in the order of their names, which is that in which they came to the conference.
+    people: Vec<(PersonId, LegId, usize)>,
     mixer: Mixer,
     speaking: Speaking,
     video: Switch,
@@ -65,7 +64,6 @@ impl Room {
             legs: Vec::new(),
             index: Vec::new(),
             people: Vec::new(),
-            born: 0,
             speaking: Speaking::new(),
             video: Switch::new(),
             gated: Vec::new(),
@@ -215,10 +213,9 @@ impl Room {
                 self.legs.push(None);
             }
             self.legs[slot] = Some(leg);
-            self.born += 1;
             let at = self.index.partition_point(|(other, _)| *other < id);
             self.index.insert(at, (id, slot));
-            let entry = (spec.person, self.born, slot);
+            let entry = (spec.person, id, slot);
             let at = self.people.partition_point(|other| *other < entry);
             self.people.insert(at, entry);
         }

@@ -304,6 +304,18 @@ fn a_second_leg_takes_over_without_gap_or_echo() {
 }
 
 #[test]
+fn of_two_legs_that_go_over_together_the_newer_is_used_whoever_is_ready_first() {
+    let mut bed = Bed::default();
+    let other = bed.join(3, 3, Codec::Pcmu);
+    let mobile = bed.join(2, 1, Codec::Pcmu);
+    let desk = bed.join(1, 1, Codec::Pcmu);
+    bed.run(40);
+    let heard = &bed.phones[&other];
+    let hz = |leg| bed.phones[leg].hz;
+    assert!(heard.hears(hz(&mobile), 30) > HEARD && heard.hears(hz(&desk), 30) < SILENT);
+}
+
+#[test]
 fn closing_tells_how_it_was_and_ends_it() {
     let mut bed = Bed::default();
     let one = bed.join(1, 1, Codec::Pcmu);
