@@ -9,6 +9,7 @@ mod document;
 mod handover;
 mod join;
 mod lifecycle;
+mod lobby;
 mod mcu_session;
 mod media;
 mod medium_join;
@@ -36,6 +37,7 @@ use crate::{
 };
 use command::PendingCommands;
 use lifecycle::Lifetime;
+use lobby::Lobby;
 use mcu_session::McuSessions;
 use media::Rules;
 use notify::{Changes, Subscribers};
@@ -386,6 +388,8 @@ pub struct PersonalDocument {
 pub enum Ending {
     /// A leader ejected the person.
     Ejected,
+    /// A leader did not let the person in.
+    Denied,
     /// The person took himself out, perhaps from another endpoint.
     RemovedOneself,
     /// The meeting was ended.
@@ -405,6 +409,7 @@ impl Ending {
     pub const fn sentence(self) -> &'static str {
         match self {
             Ending::Ejected => "A leader removed you from the conference.",
+            Ending::Denied => "A leader did not let you into the conference.",
             Ending::RemovedOneself => "You left the conference.",
             Ending::ConferenceEnded => "The conference was ended by a leader.",
             Ending::Idle => {
@@ -429,6 +434,7 @@ pub struct Focus {
     /// The record as the database has it, while a change to it is being saved.
     unsaved: Option<command::Unsaved>,
     roster: Roster,
+    lobby: Lobby,
     mcus: McuSessions,
     rules: Rules,
     subscribers: Subscribers,
@@ -451,6 +457,7 @@ impl Focus {
             policy,
             unsaved: None,
             roster: Roster::default(),
+            lobby: Lobby::default(),
             mcus,
             rules: Rules::default(),
             subscribers: Subscribers::default(),
@@ -505,7 +512,10 @@ impl Machine for Focus {
             Event::Subscribe { subscription, user, view } => self.subscribe(subscription, user, view, out),
             Event::Refresh { subscription } => self.refresh(subscription, out),
             Event::Behind { subscription } => self.catch_up(subscription, out),
-            Event::Unsubscribed { subscription } => self.subscribers.remove(subscription),
+            Event::Unsubscribed { subscription } => {
+                self.subscribers.remove(subscription);
+                self.lobby.subscribers.remove(subscription);
+            }
             Event::Command { command, join, request } => self.command(now, command, join, &request, out),
             Event::Referred { command, user, target, wanted } => {
                 self.referred(now, command, user, &target, wanted, out);

@@ -226,6 +226,7 @@ pub fn ad_hoc(
         admission: AdmissionPolicy::OpenAuthenticated,
         conference_key: None,
         locked: false,
+        lobby: policy.lobby,
         participants: Vec::new(),
         media: policy.media.clone(),
         notification_data: None,
@@ -299,6 +300,7 @@ fn plan(
         admission: admission(description.admission, policy)?,
         conference_key: None,
         locked: info.conference_state.as_ref().and_then(|state| state.locked).unwrap_or(false),
+        lobby: description.lobby.unwrap_or(policy.lobby),
         participants: invitees(organizer, info)?,
         media,
         notification_data: data(description.notification_data.as_ref())?,
@@ -341,6 +343,9 @@ fn replan(
     }
     if let Some(locked) = info.conference_state.as_ref().and_then(|state| state.locked) {
         record.locked = locked;
+    }
+    if let Some(lobby) = description.lobby {
+        record.lobby = lobby;
     }
     if info.users.is_some() {
         record.participants = invitees(record.organizer(), info)?;
@@ -463,6 +468,7 @@ fn described(record: &ConferenceRecord, known: &Known) -> ConferenceInfo {
             admission: Some(record.admission),
             notification_data: record.notification_data.clone(),
             organizer_data: record.organizer_data.clone(),
+            lobby: record.lobby.then_some(true),
             ..Description::default()
         }),
         conference_state: Some(ConferenceState { locked: Some(record.locked), ..ConferenceState::default() }),

@@ -25,6 +25,8 @@ pub struct MeetingPolicy {
     pub media: Vec<McuType>,
     /// Whether conferences may admit people who have not signed in but know the conference key.
     pub allow_anonymous: bool,
+    /// Whether a conference has a lobby whose organizer does not say.
+    pub lobby: bool,
     /// How long a conference scheduled without an expiry lives, in seconds.
     pub default_lifetime_s: u64,
     /// A meeting ends so long after the last person who signed in has left it, in seconds.
@@ -47,6 +49,8 @@ pub enum Identity {
 pub enum Admission {
     /// Yes, with this role.
     Admit(Role),
+    /// When a leader lets him in, with this role; until then he waits in the lobby.
+    Wait(Role),
     /// No, by this rule.
     Refuse(Reason),
 }
@@ -87,10 +91,12 @@ pub enum Right {
     MuteOneself,
     /// Decide whether somebody else is heard.
     MuteOthers,
+    /// See who waits in the lobby, let him in or send him away.
+    KeepLobby,
 }
 
 /// Who has which right: the one table. Columns: attendee, presenter, the refusal.
-const RIGHTS: [(Right, bool, bool, Reason); 12] = [
+const RIGHTS: [(Right, bool, bool, Reason); 13] = [
     (Right::Watch, true, true, Reason::NotJoined),
     (Right::JoinMedium, true, true, Reason::NotJoined),
     (Right::CallOneself, true, true, Reason::NotJoined),
@@ -103,6 +109,7 @@ const RIGHTS: [(Right, bool, bool, Reason); 12] = [
     (Right::End, false, true, Reason::NotPresenter),
     (Right::MuteOneself, true, true, Reason::NotJoined),
     (Right::MuteOthers, false, true, Reason::NotPresenter),
+    (Right::KeepLobby, false, true, Reason::NotPresenter),
 ];
 
 /// May somebody with `role` (`None` = has not joined) exercise `right`?
@@ -173,7 +180,7 @@ pub fn may_give_role(
     }
 }
 
-/// May `user` join the conference of `record` now?
+/// May `user` join the conference of `record` now, or wait until he may?
 ///
 /// `present` is the role of somebody who is in already (he joins with another endpoint, which
 /// neither lock nor size hinders), `people` how many there are.
@@ -201,21 +208,52 @@ pub fn may_join(
         Identity::Anonymous => None,
     };
     let organizer = identity == Identity::Enterprise && user == record.organizer();
-    // Deviation: a lock keeps out everybody new but the organizer, who could not unlock it otherwise.
-    if record.locked && !organizer {
-        return Admission::Refuse(Reason::Locked);
-    }
-    let admitted = match record.admission {
+    let named = match record.admission {
         AdmissionPolicy::OpenAuthenticated | AdmissionPolicy::Anonymous => true,
         AdmissionPolicy::ClosedAuthenticated => listed.is_some(),
     };
-    if !admitted {
-        return Admission::Refuse(Reason::NotInvited);
+    // Deviation: a lock keeps out everybody new but the organizer, who could not unlock it otherwise.
+    let obstacle = if record.locked && !organizer {
+        Some(Reason::Locked)
+    } else {
+        (!named).then_some(Reason::NotInvited)
+    };
+    let role = listed.unwrap_or(Role::Attendee);
+    // Deviation: what keeps people out has them wait where there is a lobby, and so does not having signed in.
+    if record.lobby && (obstacle.is_some() || identity == Identity::Anonymous) {
+        return Admission::Wait(role);
+    }
+    if let Some(reason) = obstacle {
+        return Admission::Refuse(reason);
     }
     if people >= policy.max_participants && !organizer {
         return Admission::Refuse(Reason::Full);
     }
-    Admission::Admit(listed.unwrap_or(Role::Attendee))
+    Admission::Admit(role)
+}
+
+/// May one more wait in a lobby in which `waiting` people do? As many as may be in.
+pub fn may_wait(policy: &MeetingPolicy, waiting: usize) -> Permission {
+    if waiting < policy.max_participants { Permission::Allow } else { Permission::Refuse(Reason::Full) }
+}
+
+/// May somebody who waits be let in now, by one who keeps the lobby, where `people` are in?
+pub fn may_be_let_in(policy: &MeetingPolicy, people: usize) -> Permission {
+    if people < policy.max_participants { Permission::Allow } else { Permission::Refuse(Reason::Full) }
+}
+
+/// May somebody exercise `right` while he waits in the lobby? He may call and hear nothing, and be told
+/// that he waits.
+pub fn may_who_waits(right: Right) -> Permission {
+    match right {
+        Right::Watch | Right::JoinMedium => Permission::Allow,
+        _ => Permission::Refuse(Reason::InLobby),
+    }
+}
+
+/// Can people be kept waiting on a server of this medium? What is written could not be taken back.
+pub fn holds_the_waiting(media: McuType) -> bool {
+    media == McuType::AudioVideo
 }
 
 /// May people who have not signed in join the conference of `record`, if they know its key?
@@ -307,6 +345,7 @@ mod tests {
             max_conferences_per_organizer: 10,
             media: vec![McuType::Chat],
             allow_anonymous,
+            lobby: false,
             default_lifetime_s: 60,
             empty_limit_s: 600,
             idle_limit_s: 86_400,
@@ -324,6 +363,7 @@ mod tests {
             admission,
             conference_key: None,
             locked,
+            lobby: false,
             participants: vec![
                 crate::record::Invitee { user: user("bob"), role: Role::Attendee },
                 crate::record::Invitee { user: user("pat"), role: Role::Presenter },
@@ -384,6 +424,58 @@ mod tests {
             );
             assert_eq!(got, answer, "{admission:?} locked={locked} {who} {identity:?} {present:?} {people}");
         }
+    }
+
+    #[test]
+    fn lobby_table() {
+        use Admission::{Admit, Refuse, Wait};
+        use AdmissionPolicy::{Anonymous as Key, ClosedAuthenticated as Closed, OpenAuthenticated as Open};
+        use Identity::{Anonymous, Enterprise};
+        use Role::{Attendee, Presenter};
+        #[rustfmt::skip]
+        let table = [
+            // admission, locked, who, identity, present, people, at → answer
+            (Open,   false, "eve", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Key,    false, "eve", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Closed, false, "bob", Enterprise, None, 0, 0, Admit(Attendee)),
+            (Closed, false, "pat", Enterprise, None, 0, 0, Admit(Presenter)),
+            (Closed, false, "eve", Enterprise, None, 0, 0, Wait(Attendee)),
+            (Key,    false, "eve", Anonymous,  None, 0, 0, Wait(Attendee)),
+            // Nobody has proved that he is Ann or Pat who has not signed in.
+            (Key,    false, "ann", Anonymous,  None, 0, 0, Wait(Attendee)),
+            (Key,    false, "pat", Anonymous,  None, 0, 0, Wait(Attendee)),
+            (Closed, false, "eve", Anonymous,  None, 0, 0, Refuse(Reason::AnonymousNotAllowed)),
+            (Open,   true,  "bob", Enterprise, None, 0, 0, Wait(Attendee)),
+            (Open,   true,  "pat", Enterprise, None, 0, 0, Wait(Presenter)),
+            (Open,   true,  "ann", Enterprise, None, 0, 0, Admit(Presenter)),
+            (Open,   true,  "bob", Enterprise, Some(Attendee), 2, 0, Admit(Attendee)),
+            (Key,    true,  "eve", Anonymous,  Some(Attendee), 2, 0, Admit(Attendee)),
+            // Whether there is room is asked when he is let in.
+            (Open,   true,  "bob", Enterprise, None, 3, 0, Wait(Attendee)),
+            (Open,   false, "eve", Enterprise, None, 3, 0, Refuse(Reason::Full)),
+            (Open,   true,  "bob", Enterprise, None, 0, 1000, Refuse(Reason::NoSuchConference)),
+        ];
+        for (admission, locked, who, identity, present, people, at, answer) in table {
+            let record = ConferenceRecord { lobby: true, ..record(admission, locked) };
+            let at = Time::from_unix_secs(at);
+            let got = may_join(&record, &policy(true), at, &user(who), identity, present, people);
+            assert_eq!(got, answer, "{admission:?} locked={locked} {who} {identity:?} {present:?} {people}");
+        }
+        for (people, expect) in [(2, Permission::Allow), (3, Permission::Refuse(Reason::Full))] {
+            assert_eq!(may_wait(&policy(true), people), expect);
+            assert_eq!(may_be_let_in(&policy(true), people), expect);
+        }
+    }
+
+    #[test]
+    fn who_waits_may_do_next_to_nothing() {
+        let allowed = [Right::Watch, Right::JoinMedium];
+        for (right, ..) in RIGHTS {
+            let refused = Permission::Refuse(Reason::InLobby);
+            let expect = if allowed.contains(&right) { Permission::Allow } else { refused };
+            assert_eq!(may_who_waits(right), expect, "{right:?}");
+        }
+        assert_eq!(McuType::ALL.map(holds_the_waiting).iter().filter(|holds| **holds).count(), 1);
     }
 
     #[test]

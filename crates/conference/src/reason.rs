@@ -59,6 +59,8 @@ pub enum Reason {
     AttendeeDialOut,
     /// One must have joined first.
     NotJoined,
+    /// One waits in the lobby, or would have to where that is not possible.
+    InLobby,
     /// No conferencing server for this medium is available now.
     McuUnavailable,
     /// The conference was not scheduled with this medium.
@@ -100,6 +102,7 @@ impl Reason {
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
             | Reason::TooManyConferences
+            | Reason::InLobby
             | Reason::NotJoined => 403,
             Reason::NoSuchConference | Reason::InvalidMcu | Reason::MediumNotScheduled => 404,
             Reason::McuUnavailable => 480,
@@ -135,6 +138,7 @@ impl Reason {
             | Reason::HardMuted
             | Reason::OrganizerLeads
             | Reason::TooManyConferences
+            | Reason::InLobby
             | Reason::NotJoined => Some(3014),
             Reason::AnonymousElsewhere => Some(3020),
             Reason::AnonymousNoConference => Some(3021),
@@ -168,6 +172,7 @@ impl Reason {
             | Reason::HardMuted
             | Reason::OrganizerLeads
             | Reason::AttendeeDialOut
+            | Reason::InLobby
             | Reason::NotJoined => "unauthorized",
             Reason::MediumNotScheduled | Reason::NoCommonMedium => "mcuTypeNotAvailable",
             Reason::TooManyConferences | Reason::Busy => "serverBusy",
@@ -242,6 +247,7 @@ impl Reason {
             Reason::OrganizerLeads => "The organizer always leads and cannot be made an attendee.",
             Reason::AttendeeDialOut => "Only leaders may call others in. Ask a leader to do it.",
             Reason::NotJoined => "You are not in this conference. Join it first.",
+            Reason::InLobby => "A leader has to let you in first. Until then only a call can wait.",
             Reason::McuUnavailable => {
                 "No conferencing server for this medium is available at the moment. Try again shortly."
             }

@@ -30,6 +30,8 @@ pub struct ConferenceRecord {
     pub conference_key: Option<SealedKey>,
     /// Whether a leader has locked it: nobody new gets in.
     pub locked: bool,
+    /// Whether who would be kept out, or has not signed in, waits in the lobby for a leader's word.
+    pub lobby: bool,
     /// Those the organizer named, with the role each gets on joining.
     pub participants: Vec<Invitee>,
     /// The media it was scheduled with: one conferencing server each.

@@ -40,6 +40,7 @@ fn policy() -> MeetingPolicy {
         large_meeting: 500,
         max_conferences_per_organizer: 3,
         allow_anonymous: true,
+        lobby: false,
         media: vec![McuType::Chat, McuType::AudioVideo],
         default_lifetime_s: 3600,
         empty_limit_s: 600,

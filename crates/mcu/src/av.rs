@@ -25,7 +25,8 @@ use confab_media::session::{self, Gate, IceDialect, PersonId};
 use confab_schema::{
     cccp::{self, ResultBody},
     conference_info::{
-        CallRecord, ConferenceInfo, Endpoint, EntityMedia, EntityView, MediaRules, MediaStatus, Role,
+        CallRecord, ConferenceInfo, Endpoint, EndpointStatus, EntityMedia, EntityView, MediaRules,
+        MediaStatus, Role,
     },
     uri::{McuType, UserUri},
 };
@@ -140,7 +141,19 @@ struct Person {
     gate: Gate,
     /// What the data plane has confirmed.
     shown: Gate,
+    /// He waits in the lobby, for which he is held, whatever the rules are.
+    in_lobby: bool,
 }
+
+impl Person {
+    /// What a successor is to know of him.
+    fn word(&self) -> Cow<'static, str> {
+        if self.in_lobby { Cow::Borrowed(IN_LOBBY) } else { gate_word(self.gate) }
+    }
+}
+
+/// The word for somebody who waits in the lobby: whether he still does the Focus says.
+const IN_LOBBY: &str = "lobby";
 
 /// What is kept of a session beyond its dialog, for a successor: ports are its own, but who is mute stays so.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -191,14 +204,16 @@ impl Voices {
         people.entry(user.clone()).or_insert_with(|| {
             *last_person += 1;
             let gate = gates::first_gate(rules, role);
-            Person { id: PersonId(*last_person), gate, shown: gate }
+            Person { id: PersonId(*last_person), gate, shown: gate, in_lobby: false }
         })
     }
 
-    /// Somebody is out. Who was muted himself is remembered: he comes back mute.
+    /// Somebody is out. Who was muted himself is remembered: he comes back mute. Of who waits in the lobby the
+    /// Focus says it anew.
     fn forget(&mut self, user: &UserUri, role: Option<Role>, limit: usize) {
         let usual = gates::first_gate(&self.rules, role);
-        if self.people.len() > limit || self.people.get(user).is_some_and(|person| person.gate == usual) {
+        let is_usual = |person: &Person| person.in_lobby || person.gate == usual;
+        if self.people.len() > limit || self.people.get(user).is_some_and(is_usual) {
             self.people.remove(user);
         }
     }
@@ -209,6 +224,7 @@ impl Medium for Voices {
     const COMPONENT: Component = Component::AvMcu;
     const ALLOW: &'static str = "ACK, BYE, CANCEL, INVITE, OPTIONS, UPDATE";
     const SUPPORTED: &'static str = "";
+    const HOLDS: bool = true;
 
     type Session = VoiceSession;
     type Pending = Asking;
@@ -327,6 +343,10 @@ impl Medium for Voices {
         room.gate(now, control, verb, out)
     }
 
+    fn hold(room: &mut Room<Self>, user: &UserUri, out: &mut Vec<Action>) {
+        room.hold(user, out);
+    }
+
     fn media(room: &mut Room<Self>, now: Time, event: MediaEvent, out: &mut Vec<Action>) {
         match event {
             MediaEvent::Opened { leg, addresses } => room.opened(now, LegId(leg.0), &addresses, out),
@@ -377,8 +397,12 @@ impl Medium for Voices {
     }
 
     fn describe(&self, id: LegId, leg: &Leg<VoiceSession>, role: Option<Role>, endpoint: &mut Endpoint) {
-        let known = self.people.get(&leg.user).map(|person| person.shown);
-        let gate = known.unwrap_or_else(|| gates::first_gate(&self.rules, role));
+        let person = self.people.get(&leg.user);
+        let gate = person.map_or_else(|| gates::first_gate(&self.rules, role), |person| person.shown);
+        if person.is_some_and(|person| person.in_lobby) && endpoint.status == Some(EndpointStatus::Connected)
+        {
+            endpoint.status = Some(EndpointStatus::OnHold);
+        }
         endpoint.media = calls::describe(self.calls.get(&id).map(|call| &**call), gate);
         endpoint.speaking = self.speaking.contains(&id);
     }
@@ -407,7 +431,7 @@ impl Room<Voices> {
             return VoiceSession::default();
         };
         let role = self.role(&user);
-        VoiceSession { gate: gate_word(self.medium.person(&user, role).gate) }
+        VoiceSession { gate: self.medium.person(&user, role).word() }
     }
 
     /// Who was mute at our predecessor is mute here.

@@ -56,6 +56,8 @@ pub(crate) trait Medium: Debug + Send + Sized {
     const ALLOW: &'static str;
     /// The extension that it has beyond those of every session.
     const SUPPORTED: &'static str;
+    /// Whether people can be kept waiting on it, who take no part until they are let in.
+    const HOLDS: bool = false;
     /// The bodies that participants may send.
     fn accept() -> String;
 
@@ -140,6 +142,11 @@ pub(crate) trait Medium: Debug + Send + Sized {
     ) -> Result<Option<ResultBody>, Fault> {
         let _ = (room, now, control, verb, out);
         Err(Fault::NotSupported)
+    }
+
+    /// Somebody waits in the lobby, by whatever leg he is here or comes.
+    fn hold(room: &mut Room<Self>, user: &UserUri, out: &mut Vec<Action>) {
+        let _ = (room, user, out);
     }
 
     /// The data plane says something.

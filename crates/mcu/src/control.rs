@@ -56,6 +56,8 @@ pub(crate) enum MediaVerb<'a> {
     },
     /// Who is heard when he comes in, and who is now.
     Rules(&'a MediaRules),
+    /// Let somebody in who waits in the lobby.
+    LetIn(UserUri),
 }
 
 /// Why a command is not carried out.
@@ -118,6 +120,12 @@ pub(crate) fn read<'a>(request: &'a Request, conference: &ConferenceUri) -> Resu
         Command::ModifyEndpointMedia { keys, media, .. } => {
             check_entity(Some(&keys.entity), conference)?;
             Ok(Verb::Media(MediaVerb::Filter { user: user(&keys.user)?, keys, media }))
+        }
+        // Whom the Focus sends away it removes.
+        Command::SetLobbyAccess { keys, users, granted: true } => {
+            check_keys(keys, conference)?;
+            let [waiting] = users.as_slice() else { return Err(Fault::NotSupported) };
+            Ok(Verb::Media(MediaVerb::LetIn(user(waiting)?)))
         }
         Command::ModifyConference { info, .. } => {
             check_entity(Some(&info.entity), conference)?;

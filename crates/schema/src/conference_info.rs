@@ -32,6 +32,8 @@ pub use view::{ConferenceView, EntityMedia, EntityView};
 pub const NAMESPACE: &str = "urn:ietf:params:xml:ns:conference-info";
 /// The namespace of the extensions of OCS, by custom `msci`.
 pub const EXTENSIONS: &str = "http://schemas.microsoft.com/rtc/2005/08/confinfoextensions";
+/// The namespace of what Lync added to them, by custom `msci2`; it stands behind the separator.
+pub const LATER_EXTENSIONS: &str = "http://schemas.microsoft.com/rtc/2008/12/confinfoextensions";
 /// The media type of a notification.
 pub const CONTENT_TYPE: &str = "application/conference-info+xml";
 /// The event package (RFC 4575 §3.1).
@@ -155,7 +157,10 @@ impl ConferenceInfo {
             state: state(element)?,
             version: element.attr("version").map_or(Ok(0), |version| parse_number(version, "version"))?,
             description: part(element, "conference-description").map(Description::read).transpose()?,
-            conference_state: conference_state.transpose()?,
+            // One that says nothing is as good as none, and is not printed either.
+            conference_state: conference_state
+                .transpose()?
+                .filter(|state| *state != ConferenceState::default()),
             users: users.transpose()?,
             view: part(element, "conference-view").map(ConferenceView::read).transpose()?,
             calls: element.child(AV, "calls").map_or(Ok(Vec::new()), |calls| {
@@ -263,9 +268,10 @@ impl Form {
     }
 }
 
-/// Where the parts of a document may be, so that a missing or wrong prefix among the four
+/// Where the parts of a document may be, so that a missing or wrong prefix among the five
 /// namespaces of conferencing does no harm while foreign elements stay foreign.
-const NEAR: [&str; 5] = [NAMESPACE, EXTENSIONS, crate::cccp::NAMESPACE, crate::cccp::EXTENSIONS, ""];
+const NEAR: [&str; 6] =
+    [NAMESPACE, EXTENSIONS, LATER_EXTENSIONS, crate::cccp::NAMESPACE, crate::cccp::EXTENSIONS, ""];
 
 /// Whether the element is of conferencing.
 pub(crate) fn is_near(element: &Element) -> bool {

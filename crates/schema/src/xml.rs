@@ -22,8 +22,9 @@ pub const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// The prefix under which each namespace is always printed. A namespace that is not here is
 /// printed by switching the default namespace.
-const PREFIXES: [(&str, &str); 5] = [
+const PREFIXES: [(&str, &str); 6] = [
     ("msci", crate::conference_info::EXTENSIONS),
+    ("msci2", crate::conference_info::LATER_EXTENSIONS),
     ("mscp", crate::cccp::EXTENSIONS),
     ("ci", crate::conference_info::NAMESPACE),
     ("xsi", XSI),

@@ -55,6 +55,7 @@ samples! {
     RESPONSE "cccp-delete-user-failure",
     REQUEST "cccp-roles-request",
     REQUEST "cccp-lock-request",
+    REQUEST "cccp-lobby-request",
     REQUEST "cccp-several-request",
     REQUEST "cccp-modify-request",
     REQUEST "cccp-modify-mcu-request",
@@ -154,6 +155,7 @@ fn commands_are_read() {
         panic!()
     };
     assert_eq!((info.version, info.view), (4, None));
+    assert_eq!(info.description.unwrap().lobby, Some(true));
     let Command::ModifyConference { mcu_uri, whole, .. } = command("cccp-modify-mcu-request") else {
         panic!()
     };
@@ -166,8 +168,14 @@ fn commands_are_read() {
     let several = request("cccp-several-request");
     let Command::GetConference(keys) = &several.commands[0] else { panic!() };
     assert_eq!(keys.conference_id.as_deref(), Some("5F0D6A3BC1E24788"));
-    let Command::Unknown { name, element } = &several.commands[5] else { panic!() };
-    assert_eq!((&**name, element.elements().count()), ("setLobbyAccess", 2));
+    let Command::SetLobbyAccess { keys, users, granted: false } = &several.commands[5] else { panic!() };
+    assert_eq!((keys.entity.as_deref(), users.as_slice()), (None, &["sip:eve@example.test".to_owned()][..]));
+    let Command::SetLobbyAccess { keys, users, granted: true } = command("cccp-lobby-request") else {
+        panic!()
+    };
+    assert_eq!((keys.entity.as_deref(), users.len()), (Some(FOCUS), 2));
+    let perhaps = sample("cccp-lobby-request").replace("granted", "perhaps");
+    assert!(Request::parse(perhaps.as_bytes()).is_err(), "nobody is let in by mistake");
 }
 
 #[test]

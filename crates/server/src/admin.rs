@@ -231,6 +231,7 @@ async fn show(server: &Server, id: &str) -> (StatusCode, String) {
         ("media", media.join(", ")),
         ("admission", record.admission.as_str().to_owned()),
         ("locked", if record.locked { "yes" } else { "no" }.to_owned()),
+        ("lobby", if record.lobby { "yes" } else { "no" }.to_owned()),
         ("scheduled", date::format(record.created)),
         ("changed", date::format(record.updated)),
         ("expires", date::format(record.expires)),

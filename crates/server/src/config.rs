@@ -123,6 +123,9 @@ pub struct ConferencesConfig {
     pub max_per_organizer: usize,
     /// Whether organizers may open conferences to people who have not signed in but know the key.
     pub allow_anonymous: bool,
+    /// Whether new conferences have a lobby, unless their organizer says otherwise: whom they would
+    /// refuse, and who has not signed in, waits there until a leader lets him in.
+    pub lobby: bool,
     /// How many days a conference lives that was scheduled without an expiry.
     pub default_lifetime_days: u64,
     /// How many days after its expiry a conference is deleted; until then its organizer may still
@@ -180,6 +183,7 @@ impl Default for ConferencesConfig {
             large_meeting: 500,
             max_per_organizer: 1000,
             allow_anonymous: false,
+            lobby: false,
             default_lifetime_days: 14,
             content_grace_days: 14,
             empty_minutes: 10,

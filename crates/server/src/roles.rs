@@ -363,6 +363,7 @@ fn policy(config: &Config, media: Vec<McuType>) -> MeetingPolicy {
         max_conferences_per_organizer: config.conferences.max_per_organizer,
         media,
         allow_anonymous: config.conferences.allow_anonymous,
+        lobby: config.conferences.lobby,
         default_lifetime_s: config.conferences.default_lifetime_days * 24 * 3600,
         empty_limit_s: config.conferences.empty_minutes * 60,
         idle_limit_s: config.conferences.idle_hours * 3600,

@@ -151,6 +151,7 @@ mod tests {
                 admission: AdmissionPolicy::Anonymous,
                 conference_key,
                 locked: false,
+                lobby: false,
                 participants: Vec::new(),
                 media: Vec::new(),
                 notification_data: None,

@@ -41,6 +41,9 @@ struct ConferenceDetails {
     description: String,
     admission: AdmissionPolicy,
     locked: bool,
+    /// Later than version 1: not written where there is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lobby: bool,
     participants: Vec<Invitee>,
     media: Vec<McuType>,
     notification_data: Option<Element>,
@@ -77,6 +80,7 @@ impl ConferenceRow {
             admission,
             conference_key,
             locked,
+            lobby,
             participants,
             media,
             notification_data,
@@ -96,6 +100,7 @@ impl ConferenceRow {
                 description,
                 admission,
                 locked,
+                lobby,
                 participants,
                 media,
                 notification_data,
@@ -130,6 +135,7 @@ impl ConferenceRow {
             admission: details.admission,
             conference_key: self.conference_key.map(SealedKey),
             locked: details.locked,
+            lobby: details.lobby,
             participants: details.participants,
             media: details.media,
             notification_data: details.notification_data,
@@ -310,6 +316,7 @@ mod tests {
             admission: AdmissionPolicy::OpenAuthenticated,
             conference_key: Some(SealedKey(vec![1, 255])),
             locked: false,
+            lobby: false,
             participants: vec![Invitee { user: user("bob"), role: Role::Attendee }],
             media: vec![McuType::Chat, McuType::AudioVideo],
             notification_data: Some(Element::new("urn:example:boats", "boat").with_text("Wal & Co")),
@@ -328,7 +335,11 @@ mod tests {
             "created":1,"last_activated":null}"#,
         );
         assert_eq!((&row.details, row.conference_key.as_deref()), (&expect, Some(&[1, 255][..])));
-        assert_eq!(row.into_record(), Ok(record));
+        assert_eq!(row.into_record(), Ok(record.clone()));
+        let with_lobby = ConferenceRecord { lobby: true, ..record };
+        let row = ConferenceRow::from_record(&with_lobby).unwrap();
+        assert_eq!(row.details, expect.replace(r#""locked":false,"#, r#""locked":false,"lobby":true,"#));
+        assert_eq!(row.into_record(), Ok(with_lobby));
     }
 
     #[test]

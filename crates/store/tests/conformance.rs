@@ -160,6 +160,7 @@ fn record(organizer: &str, id: &str, expires_secs: u64) -> ConferenceRecord {
         admission: AdmissionPolicy::ClosedAuthenticated,
         conference_key: Some(SealedKey(vec![0, 1, 254, 255])),
         locked: true,
+        lobby: true,
         participants: vec![
             Invitee { user: user("bob"), role: Role::Presenter },
             Invitee { user: user("cleo"), role: Role::Attendee },
@@ -234,6 +235,7 @@ async fn a_conference_comes_back_as_it_went_in(store: Arc<dyn Store>) {
         admission: AdmissionPolicy::Anonymous,
         conference_key: None,
         locked: false,
+        lobby: false,
         participants: Vec::new(),
         media: Vec::new(),
         notification_data: None,

@@ -74,7 +74,10 @@ impl Focus {
         request: &cccp::Request,
         out: &mut Vec<Action>,
     ) -> Result<(), Reason> {
-        let user = self.roster.user_of(join).ok_or(Reason::NotJoined)?.clone();
+        let Some(user) = self.roster.user_of(join).cloned() else {
+            let waits = self.lobby.roster.user_of(join).is_some();
+            return Err(if waits { Reason::InLobby } else { Reason::NotJoined });
+        };
         self.check_envelope(&user, request)?;
         self.may_command()?;
         let incoming = Incoming { command, join: Some(join), user, request };
@@ -120,6 +123,9 @@ impl Focus {
                 self.check_entity(Some(&keys.entity))?;
                 self.filter(&incoming, mcu_uri.as_deref(), keys, media, out)
             }
+            Command::SetLobbyAccess { keys, users, granted } => {
+                self.set_lobby_access(now, &incoming, keys, users, *granted, out)
+            }
             Command::Unknown { name, .. } => self.decline(&incoming, name, out),
             Command::GetConferencingCapabilities
             | Command::GetAvailableMcuTypes
@@ -135,7 +141,7 @@ impl Focus {
     }
 
     /// Commands that are known and cannot be done here are answered as C3P has it, all others as
-    /// not implemented: `setLobbyAccess` among them, for there is no lobby.
+    /// not implemented.
     fn decline(&mut self, incoming: &Incoming<'_>, name: &str, out: &mut Vec<Action>) -> Result<(), Reason> {
         let token = match name {
             "modifyConferenceAnnouncements" => {
@@ -192,7 +198,8 @@ impl Focus {
             return Err(Reason::McuUnavailable);
         }
         self.accept(incoming, out);
-        if present.is_none() {
+        // Who calls somebody has let him in.
+        if self.let_in(now, &target, None, out).is_empty() && self.roster.role(&target).is_none() {
             let role = policy::role_when_called(&self.record, &target, add.user.roles.first().copied());
             let name = add.user.display_text.clone().unwrap_or_else(|| target.user().to_owned());
             self.roster.add_person(&target, name, role);
@@ -222,7 +229,7 @@ impl Focus {
         self.allow(incoming, right)?;
         let media = mcu_uri.map(|uri| self.this_mcu(uri)).transpose()?;
         self.accept(incoming, out);
-        if self.roster.role(&target).is_none() {
+        if !self.roster_of(&target).holds(&target) {
             self.finish_failed(incoming, "userDoesntExist", out);
             return Ok(());
         }
@@ -243,8 +250,11 @@ impl Focus {
         };
         self.finish(incoming, ResultBody::Empty, waits.into_iter().collect(), out);
         if media.is_none() {
-            let oneself = target == incoming.user;
-            let ending = if oneself { Ending::RemovedOneself } else { Ending::Ejected };
+            let ending = match target == incoming.user {
+                true => Ending::RemovedOneself,
+                false if self.lobby.roster.holds(&target) => Ending::Denied,
+                false => Ending::Ejected,
+            };
             self.remove_person(now, &target, Some(ending), out);
         }
         Ok(())
@@ -266,10 +276,12 @@ impl Focus {
             return Err(reason);
         }
         self.accept(incoming, out);
+        let kept_lobby = self.keeps_lobby(&target);
         if !self.roster.set_role(&target, role) {
             self.finish_failed(incoming, "userDoesntExist", out);
             return Ok(());
         }
+        self.turn(&target, kept_lobby);
         self.changed(now, &target);
         let command = Command::ModifyUserRoles {
             keys: UserKeys { entity: self.record.uri.to_string(), user: target.to_string() },
@@ -372,7 +384,17 @@ impl Focus {
         waits: BTreeSet<u32>,
         out: &mut Vec<Action>,
     ) {
-        let response = cccp::Response::new(incoming.request, Code::Success, body);
+        self.finish_with(incoming, cccp::Response::new(incoming.request, Code::Success, body), waits, out);
+    }
+
+    /// The same with a response that is there already.
+    pub(super) fn finish_with(
+        &mut self,
+        incoming: &Incoming<'_>,
+        response: cccp::Response,
+        waits: BTreeSet<u32>,
+        out: &mut Vec<Action>,
+    ) {
         let pending = Pending { join: incoming.join, waits, response };
         // What a Save holds back must be dropped with it, so it stays pending until then.
         if pending.waits.is_empty() {
@@ -424,11 +446,11 @@ impl Focus {
     ) {
         let Some(pending) = self.commands.0.get_mut(&command) else { return };
         pending.waits.remove(&request_id);
-        // To remove or to re-rank somebody who is not on that MCU is done.
+        // To remove, to re-rank or to let in somebody who is not on that MCU is done.
         let token = answer.results.first().and_then(|result| result.reason.as_deref());
         let name = pending.response.results.first().map(|result| result.name.clone()).unwrap_or_default();
-        let absent =
-            matches!(name.as_str(), "deleteUser" | "modifyUserRoles") && token == Some("userDoesntExist");
+        let absent = matches!(name.as_str(), "deleteUser" | "modifyUserRoles" | "setLobbyAccess")
+            && token == Some("userDoesntExist");
         if answer.code == Code::Failure && !absent {
             let token = token.or(answer.reason.as_deref()).unwrap_or("otherFailure").to_owned();
             pending.response = failed(pending.response.clone(), &token);

@@ -20,6 +20,9 @@ impl Focus {
         {
             users.users.extend(self.roster.document(user));
         }
+        if self.keeps_lobby(user) {
+            document.users.get_or_insert_default().users.extend(self.all_waiting());
+        }
         document
     }
 
@@ -81,6 +84,7 @@ impl Focus {
                 uri: Some(record.organizer().to_string()),
             }),
             notification_data: record.notification_data.clone(),
+            lobby: record.lobby.then_some(true),
             ..Description::default()
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use confab_machine::Time;
 use confab_schema::{
     cccp::{self, AddUser, Code, Command},
-    conference_info::Endpoint,
+    conference_info::{Endpoint, EndpointStatus},
     uri::{McuType, UserUri},
 };
 use serde::{Deserialize, Serialize};
@@ -146,15 +146,22 @@ impl Focus {
             return;
         }
         let mut left_out = Vec::new();
-        for (user, legs) in self.roster.legs_on(media) {
+        for (user, legs) in self.legs_on(media) {
+            let waits = self.lobby.roster.holds(&user);
             for mut leg in legs {
+                // What its predecessor knew of the lobby may be old.
+                if waits {
+                    leg.status = Some(EndpointStatus::OnHold);
+                } else if leg.status == Some(EndpointStatus::OnHold) {
+                    leg.status = Some(EndpointStatus::Connected);
+                }
                 leg.handover = self.mcus.handovers().of(media, &user, &leg.entity).cloned();
                 if leg.handover.is_none() {
                     left_out.push((user.clone(), leg.entity));
                     continue;
                 }
                 let endpoint = leg.entity.clone();
-                let Some(mut person) = self.roster.document(&user) else { continue };
+                let Some(mut person) = self.roster_of(&user).document(&user) else { continue };
                 person.endpoints = vec![leg];
                 let command = Command::AddUser(AddUser {
                     mcu_uri: Some(self.record.uri.mcu(media).to_string()),
@@ -210,7 +217,7 @@ impl Focus {
                 continue;
             }
             self.changes.view(now);
-            for (user, legs) in self.roster.legs_on(media) {
+            for (user, legs) in self.legs_on(media) {
                 for leg in legs {
                     self.drop_leg(now, media, &user, &leg.entity, out);
                 }
@@ -220,11 +227,18 @@ impl Focus {
 
     /// An endpoint is on the medium no more; the person's client has to come anew.
     fn drop_leg(&mut self, now: Time, media: McuType, user: &UserUri, endpoint: &str, out: &mut Vec<Action>) {
-        self.roster.remove_leg(user, media, endpoint);
+        self.roster_of_mut(user).remove_leg(user, media, endpoint);
         self.changed(now, user);
         self.end_medium_joins(now, user, media, out);
-        if self.roster.is_gone(user) {
+        if self.roster_of(user).is_gone(user) {
             self.remove_person(now, user, None, out);
         }
+    }
+
+    /// Everybody's endpoints on one conferencing server, also of those who wait.
+    fn legs_on(&self, media: McuType) -> Vec<(UserUri, Vec<Endpoint>)> {
+        let mut legs = self.roster.legs_on(media);
+        legs.extend(self.lobby.roster.legs_on(media));
+        legs
     }
 }

@@ -7,7 +7,9 @@ use confab_schema::{
     uri::UserUri,
 };
 
-use super::{Action, ENDPOINTS_PER_PERSON, Ending, Focus, JoinId, SubscriptionId};
+use super::{
+    Action, ENDPOINTS_PER_PERSON, Ending, Focus, JoinId, SubscriptionId, lobby::Place, notify::Subscribers,
+};
 use crate::{
     policy::{self, Admission, Identity, Permission, Right},
     reason::Reason,
@@ -43,15 +45,16 @@ impl Focus {
     ) {
         match self.admit(now, &joiner, request) {
             Err(reason) => out.push(Action::RefuseJoin { join, reason }),
-            Ok((role, endpoint)) => {
+            Ok((place, endpoint)) => {
                 // The joiner's answer leaves first, then everything that follows from it.
-                out.push(Action::Admit { join, response: self.admitted(&joiner.user, role, request) });
-                if let Some(old) = self.roster.join_of(&joiner.user, &endpoint) {
-                    self.roster.remove_join(old);
+                out.push(Action::Admit { join, response: self.admitted(&joiner.user, place.role, request) });
+                let roster = if place.waits { &mut self.lobby.roster } else { &mut self.roster };
+                if let Some(old) = roster.join_of(&joiner.user, &endpoint) {
+                    roster.remove_join(old);
                     out.push(Action::EndJoin { join: old, ending: Ending::Replaced });
                 }
-                self.roster.add_person(&joiner.user, joiner.display_name, role);
-                self.roster.add_join(&joiner.user, join, endpoint, joiner.identity);
+                roster.add_person(&joiner.user, joiner.display_name, place.role);
+                roster.add_join(&joiner.user, join, endpoint, joiner.identity);
                 self.changed(now, &joiner.user);
                 out.push(Action::CountPeople { count: self.roster.len() });
                 self.activate(now, out);
@@ -59,8 +62,8 @@ impl Focus {
         }
     }
 
-    /// The role and the endpoint entity of somebody who may come in.
-    fn admit(&self, now: Time, joiner: &Joiner, request: &cccp::Request) -> Result<(Role, String), Reason> {
+    /// The place and the endpoint entity of somebody who may come in.
+    fn admit(&self, now: Time, joiner: &Joiner, request: &cccp::Request) -> Result<(Place, String), Reason> {
         self.check_envelope(&joiner.user, request)?;
         let [Command::AddUser(add)] = request.commands.as_slice() else {
             return Err(Reason::InvalidAddUser);
@@ -73,15 +76,17 @@ impl Focus {
             return Err(Reason::InvalidTargetUser);
         }
         let endpoint = the_endpoint(&add.user)?;
-        let again = self.roster.join_of(&joiner.user, &endpoint.entity).is_some();
-        if !again && self.roster.join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
+        let roster = self.roster_of(&joiner.user);
+        let again = roster.join_of(&joiner.user, &endpoint.entity).is_some();
+        if !again && roster.join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
             return Err(Reason::Full);
         }
         Ok((self.admission(now, joiner)?, endpoint.entity.clone()))
     }
 
-    /// The role of somebody who may come in, whichever way he comes.
-    pub(super) fn admission(&self, now: Time, joiner: &Joiner) -> Result<Role, Reason> {
+    /// The place of somebody who may come in, whichever way he comes. Who waits goes on waiting with
+    /// whatever he comes by, until he is let in.
+    pub(super) fn admission(&self, now: Time, joiner: &Joiner) -> Result<Place, Reason> {
         let present = self.roster.role(&joiner.user);
         let people = self.roster.len();
         match policy::may_join(
@@ -93,8 +98,15 @@ impl Focus {
             present,
             people,
         ) {
-            Admission::Admit(role) => Ok(role),
             Admission::Refuse(reason) => Err(reason),
+            Admission::Admit(role) | Admission::Wait(role) if self.lobby.roster.holds(&joiner.user) => {
+                Ok(Place { role, waits: true })
+            }
+            Admission::Admit(role) => Ok(Place { role, waits: false }),
+            Admission::Wait(role) => match policy::may_wait(&self.policy, self.lobby.roster.len()) {
+                Permission::Allow => Ok(Place { role, waits: true }),
+                Permission::Refuse(reason) => Err(reason),
+            },
         }
     }
 
@@ -144,17 +156,24 @@ impl Focus {
         view: View,
         out: &mut Vec<Action>,
     ) {
-        let refusal = match policy::may(self.roster.joined_role(&user), Right::Watch) {
+        let refusal = match self.may_himself(&user, Right::Watch) {
             Permission::Refuse(reason) => Some(reason),
-            Permission::Allow if self.subscribers.count(&user) >= ENDPOINTS_PER_PERSON => Some(Reason::Busy),
+            Permission::Allow if self.subscribers_with(&user).count(&user) >= ENDPOINTS_PER_PERSON => {
+                Some(Reason::Busy)
+            }
             Permission::Allow => None,
         };
         if let Some(reason) = refusal {
             out.push(Action::RefuseSubscription { subscription, reason });
             return;
         }
-        self.subscribers.add(subscription, user, view);
+        self.subscribers_with(&user).add(subscription, user, view);
         self.refresh(subscription, out);
+    }
+
+    /// Among whom somebody who may subscribe is told.
+    fn subscribers_with(&mut self, user: &UserUri) -> &mut Subscribers {
+        if self.lobby.roster.holds(user) { &mut self.lobby.subscribers } else { &mut self.subscribers }
     }
 
     pub(super) fn refresh(&mut self, subscription: SubscriptionId, out: &mut Vec<Action>) {
@@ -166,17 +185,18 @@ impl Focus {
     }
 
     pub(super) fn leave(&mut self, now: Time, join: JoinId, out: &mut Vec<Action>) {
-        let Some(user) = self.roster.remove_join(join) else { return };
+        let gone = self.roster.remove_join(join).or_else(|| self.lobby.roster.remove_join(join));
+        let Some(user) = gone else { return };
         self.changed(now, &user);
         // Who has left the Focus with his last endpoint has left the conference: his media go too.
-        if !self.roster.has_joined(&user) {
+        if !self.roster_of(&user).has_joined(&user) {
             self.remove_from_mcus(&user, None, out);
             self.remove_person(now, &user, None, out);
         }
     }
 
-    /// Takes a person out of the roster, ends his dialogs (telling him `ending`, if given) and
-    /// tells the others.
+    /// Takes a person out of the roster or the lobby, ends his dialogs (telling him `ending`, if given)
+    /// and tells the others.
     pub(super) fn remove_person(
         &mut self,
         now: Time,
@@ -184,15 +204,20 @@ impl Focus {
         ending: Option<Ending>,
         out: &mut Vec<Action>,
     ) {
-        let (joins, invites) = self.roster.remove_person(user);
+        let waited = self.lobby.roster.holds(user);
+        let (joins, invites) = self.roster_of_mut(user).remove_person(user);
         for join in joins {
             if let Some(ending) = ending {
                 out.push(Action::EndJoin { join, ending });
             }
         }
         out.extend(invites.into_iter().map(|invite| Action::InviteOver { invite }));
-        for subscription in self.subscribers.remove_user(user) {
+        let subscribers = if waited { &mut self.lobby.subscribers } else { &mut self.subscribers };
+        for subscription in subscribers.remove_user(user) {
             out.push(Action::EndSubscription { subscription });
+        }
+        if waited {
+            return self.changes.waiting(now, user);
         }
         self.changed(now, user);
         out.push(Action::CountPeople { count: self.roster.len() });

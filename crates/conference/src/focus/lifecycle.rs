@@ -124,10 +124,10 @@ impl Focus {
             out.push(Action::RefuseInvite { invite, reason: Reason::NoSuchConference });
         }
         self.abandon_commands(out);
-        for subscription in self.subscribers.take_all() {
+        for subscription in self.subscribers.take_all().chain(self.lobby.subscribers.take_all()) {
             out.push(Action::EndSubscription { subscription });
         }
-        for join in self.roster.joins() {
+        for join in self.roster.joins().chain(self.lobby.roster.joins()) {
             out.push(Action::EndJoin { join, ending });
         }
         self.ended = true;

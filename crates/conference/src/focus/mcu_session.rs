@@ -6,17 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use confab_machine::Time;
 use confab_schema::{
     cccp::{self, AddUser, Code, Command, ConferenceKeys, ResultBody, UserKeys},
-    conference_info::{ConferenceInfo, Endpoint, JoiningMethod, State, User},
+    conference_info::{ConferenceInfo, Endpoint, EndpointStatus, JoiningMethod, State, User},
     mcu_control::MCU_SERVER_URI,
     uri::{McuType, McuUri, UserUri},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Action, CommandId, Focus, InviteId, handover::Handovers};
-use crate::{
-    policy::{self, Permission, Right},
-    reason::Reason,
-};
+use crate::{policy::Permission, reason::Reason};
 
 /// How long an INVITE waits for its conferencing server to come up (the 30 s of UCMA).
 pub(super) const MCU_WAIT: Duration = Duration::from_secs(30);
@@ -220,7 +217,7 @@ impl Focus {
         self.mcus.waiting = others;
         for waiting in ready {
             // He may have left while he waited.
-            match policy::may(self.roster.joined_role(&waiting.user), Right::JoinMedium) {
+            match self.may_join_medium(&waiting.user, media) {
                 Permission::Allow => self.add_invited(waiting.invite, &waiting.user, media, out),
                 Permission::Refuse(reason) => self.refuse_invite(now, waiting.invite, reason, out),
             }
@@ -260,12 +257,12 @@ impl Focus {
     ) {
         match self.check_mcu_invite(user, mcu) {
             Err(reason) => out.push(Action::RefuseInvite { invite, reason }),
-            Ok(()) => self.let_in(now, invite, user, mcu.media, out),
+            Ok(()) => self.pass_on(now, invite, user, mcu.media, out),
         }
     }
 
     /// An INVITE that may pass does so as soon as its MCU is there.
-    pub(super) fn let_in(
+    pub(super) fn pass_on(
         &mut self,
         now: Time,
         invite: InviteId,
@@ -284,7 +281,7 @@ impl Focus {
         if mcu.conference != self.record.uri {
             return Err(Reason::InvalidMcu);
         }
-        if let Permission::Refuse(reason) = policy::may(self.roster.joined_role(user), Right::JoinMedium) {
+        if let Permission::Refuse(reason) = self.may_join_medium(user, mcu.media) {
             return Err(reason);
         }
         if !self.mcus.mcus.contains_key(&mcu.media) {
@@ -299,12 +296,15 @@ impl Focus {
         if waiting < self.waiting_limit() { Ok(()) } else { Err(Reason::Busy) }
     }
 
-    /// Has the MCU take somebody whose INVITE is to be forwarded (the "direct media INVITE").
+    /// Has the MCU take somebody whose INVITE is to be forwarded (the "direct media INVITE"), and hold him if
+    /// he waits in the lobby.
     fn add_invited(&mut self, invite: InviteId, user: &UserUri, media: McuType, out: &mut Vec<Action>) {
-        let mut person = self.roster.document(user).unwrap_or_else(|| User::new(user.to_string()));
-        let name = self.roster.medium_join(invite).map(str::to_owned);
+        let roster = self.roster_of(user);
+        let mut person = roster.document(user).unwrap_or_else(|| User::new(user.to_string()));
+        let name = roster.medium_join(invite).map(str::to_owned);
         let mut endpoint = Endpoint::new(name.unwrap_or_else(|| self.entropy.guid()));
         endpoint.joining_method = Some(JoiningMethod::DialedIn);
+        endpoint.status = self.lobby.roster.holds(user).then_some(EndpointStatus::OnHold);
         person.endpoints = vec![endpoint];
         let command = Command::AddUser(AddUser {
             mcu_uri: Some(self.record.uri.mcu(media).to_string()),
@@ -447,17 +447,18 @@ impl Focus {
                 // Clients tell the media apart by it.
                 leg.session_type.get_or_insert_with(|| media.as_str().into());
             }
-            let before = self.roster.legs(&uri, media).to_vec();
+            let before = self.roster_of(&uri).legs(&uri, media).to_vec();
             self.mcus.handovers.complete(media, &uri, &mut legs, &before);
             self.mcus.handovers.keep(media, &uri, &mut legs);
             let present = !legs.is_empty();
-            if present && self.roster.has_legs(&uri, media, &legs) {
+            let roster = self.roster_of_mut(&uri);
+            if present && roster.has_legs(&uri, media, &legs) {
                 continue;
             }
-            if self.roster.set_legs(&uri, media, legs) {
+            if roster.set_legs(&uri, media, legs) {
                 self.changed(now, &uri);
                 self.end_medium_joins(now, &uri, media, out);
-                if self.roster.is_gone(&uri) {
+                if self.roster_of(&uri).is_gone(&uri) {
                     self.remove_person(now, &uri, None, out);
                 }
             } else if present {

@@ -4,13 +4,10 @@
 use std::collections::BTreeSet;
 
 use confab_machine::Time;
-use confab_schema::{
-    conference_info::Role,
-    uri::{McuType, UserUri},
-};
+use confab_schema::uri::{McuType, UserUri};
 
-use super::{Action, ENDPOINTS_PER_PERSON, Focus, InviteId, join::Joiner};
-use crate::reason::Reason;
+use super::{Action, ENDPOINTS_PER_PERSON, Focus, InviteId, join::Joiner, lobby::Place};
+use crate::{policy, reason::Reason};
 
 impl Focus {
     pub(super) fn join_medium(
@@ -23,41 +20,42 @@ impl Focus {
     ) {
         match self.admit_to_medium(now, &joiner, offered) {
             Err(reason) => out.push(Action::RefuseInvite { invite, reason }),
-            Ok((role, media)) => {
+            Ok((place, media)) => {
                 let Joiner { user, identity, display_name } = joiner;
-                self.roster.add_person(&user, display_name, role);
                 let endpoint = self.entropy.guid();
-                self.roster.add_medium_join(&user, invite, media, endpoint, identity);
+                let roster = if place.waits { &mut self.lobby.roster } else { &mut self.roster };
+                roster.add_person(&user, display_name, place.role);
+                roster.add_medium_join(&user, invite, media, endpoint, identity);
                 self.changed(now, &user);
                 out.push(Action::CountPeople { count: self.roster.len() });
                 self.activate(now, out);
-                self.let_in(now, invite, &user, media, out);
+                self.pass_on(now, invite, &user, media, out);
             }
         }
     }
 
-    /// The role of somebody who may come in, and the medium he comes by.
+    /// The place of somebody who may come in, and the medium he comes by.
     fn admit_to_medium(
         &self,
         now: Time,
         joiner: &Joiner,
         offered: &[McuType],
-    ) -> Result<(Role, McuType), Reason> {
-        let role = self.admission(now, joiner)?;
-        let media = offered.iter().find(|media| self.media.contains(media));
-        let media = *media.ok_or(Reason::NoCommonMedium)?;
-        if self.roster.join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
+    ) -> Result<(Place, McuType), Reason> {
+        let place = self.admission(now, joiner)?;
+        let mut common = offered.iter().filter(|media| self.media.contains(media)).peekable();
+        common.peek().ok_or(Reason::NoCommonMedium)?;
+        let media = common.find(|media| !place.waits || policy::holds_the_waiting(**media));
+        let media = *media.ok_or(Reason::InLobby)?;
+        if self.roster_of(&joiner.user).join_count(&joiner.user) >= ENDPOINTS_PER_PERSON {
             return Err(Reason::Full);
         }
         self.may_wait()?;
-        Ok((role, media))
+        Ok((place, media))
     }
 
     pub(super) fn invite_lost(&mut self, now: Time, invite: InviteId, out: &mut Vec<Action>) {
         self.mcus.forget_waiting(invite);
-        if let Some(user) = self.roster.remove_medium_join(invite) {
-            self.left_medium(now, &user, &[invite], out);
-        }
+        self.end_medium_join(now, invite, out);
     }
 
     /// The INVITE came to nothing.
@@ -69,7 +67,12 @@ impl Focus {
         out: &mut Vec<Action>,
     ) {
         out.push(Action::RefuseInvite { invite, reason });
-        if let Some(user) = self.roster.remove_medium_join(invite) {
+        self.end_medium_join(now, invite, out);
+    }
+
+    fn end_medium_join(&mut self, now: Time, invite: InviteId, out: &mut Vec<Action>) {
+        let gone = self.roster.remove_medium_join(invite);
+        if let Some(user) = gone.or_else(|| self.lobby.roster.remove_medium_join(invite)) {
             self.left_medium(now, &user, &[invite], out);
         }
     }
@@ -82,7 +85,7 @@ impl Focus {
         media: McuType,
         out: &mut Vec<Action>,
     ) {
-        let over = self.roster.end_medium_joins(user, media);
+        let over = self.roster_of_mut(user).end_medium_joins(user, media);
         if !over.is_empty() {
             self.left_medium(now, user, &over, out);
         }
@@ -97,7 +100,10 @@ impl Focus {
         kept: &BTreeSet<InviteId>,
         out: &mut Vec<Action>,
     ) {
-        for invite in self.roster.unseen_medium_joins(media) {
+        let rosters = [&self.roster, &self.lobby.roster];
+        let unseen: Vec<InviteId> =
+            rosters.into_iter().flat_map(|roster| roster.unseen_medium_joins(media)).collect();
+        for invite in unseen {
             if !kept.contains(&invite) {
                 self.invite_lost(now, invite, out);
             }
@@ -107,7 +113,7 @@ impl Focus {
     fn left_medium(&mut self, now: Time, user: &UserUri, over: &[InviteId], out: &mut Vec<Action>) {
         out.extend(over.iter().map(|invite| Action::InviteOver { invite: *invite }));
         self.changed(now, user);
-        if !self.roster.has_joined(user) {
+        if !self.roster_of(user).has_joined(user) {
             self.remove_from_mcus(user, None, out);
             self.remove_person(now, user, None, out);
         }

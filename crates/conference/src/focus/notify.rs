@@ -5,8 +5,9 @@
 //! nobody's versions skip, and it is serialized once per view. The first change after a quiet time
 //! leaves at once; those that follow within [`COALESCE`] leave together.
 //!
-//! Presenters and attendees read the same: what only leaders or the organizer may see (the conference
-//! key, his own data) is in nobody's document, and a Focus could not open the key if it wished to.
+//! Presenters and attendees read the same, but for the lobby (`lobby.rs`). What only the organizer may
+//! see (the conference key, his own data) is in nobody's document, and a Focus could not open the key if
+//! it wished to.
 //!
 //! **A large meeting** has more people than [`MeetingPolicy::large_meeting`], and stays one until half of
 //! them have left. There everybody is told of the presenters and
@@ -34,7 +35,7 @@ use confab_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Focus, PersonalDocument, SubscriptionId};
+use super::{Action, Focus, PersonalDocument, SubscriptionId, lobby::LobbyChanges};
 
 /// Changes within this time of the last notification are sent together.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -65,7 +66,7 @@ impl Subscribers {
     }
 
     /// Whose subscription it is, and in which form he reads.
-    fn reader(&self, subscription: SubscriptionId) -> Option<(&UserUri, View)> {
+    pub(super) fn reader(&self, subscription: SubscriptionId) -> Option<(&UserUri, View)> {
         self.views.get(&subscription).map(|(user, view)| (user, *view))
     }
 
@@ -87,16 +88,23 @@ impl Subscribers {
         subscriptions
     }
 
+    /// Takes somebody's subscriptions out, to go on among other subscribers.
+    pub(super) fn take_user(&mut self, user: &UserUri) -> Vec<(SubscriptionId, View)> {
+        let views = &mut self.views;
+        let subscriptions = self.of_user.remove(user).unwrap_or_default();
+        subscriptions.into_iter().filter_map(|id| Some((id, views.remove(&id)?.1))).collect()
+    }
+
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = SubscriptionId> + use<> {
         self.of_user.clear();
         std::mem::take(&mut self.views).into_keys()
     }
 
-    fn with_view(&self, wanted: View) -> Vec<SubscriptionId> {
+    pub(super) fn with_view(&self, wanted: View) -> Vec<SubscriptionId> {
         self.views.iter().filter(|(_, (_, view))| *view == wanted).map(|(id, _)| *id).collect()
     }
 
-    fn of_with_view(&self, user: &UserUri, wanted: View) -> Vec<SubscriptionId> {
+    pub(super) fn of_with_view(&self, user: &UserUri, wanted: View) -> Vec<SubscriptionId> {
         let all = self.of_user.get(user).into_iter().flatten();
         all.filter(|id| self.reader(**id).is_some_and(|(_, view)| view == wanted)).copied().collect()
     }
@@ -119,6 +127,8 @@ pub(super) struct Changes {
     large: bool,
     /// In a large meeting, whomever subscribers may have been told of.
     known: BTreeSet<UserUri>,
+    /// What has changed of the lobby.
+    pub(super) lobby: LobbyChanges,
 }
 
 impl Default for Changes {
@@ -132,6 +142,7 @@ impl Default for Changes {
             last_sent: None,
             large: false,
             known: BTreeSet::new(),
+            lobby: LobbyChanges::default(),
         }
     }
 }
@@ -140,6 +151,12 @@ impl Changes {
     /// The conference's own state changed.
     pub(super) fn view(&mut self, now: Time) {
         self.view = true;
+        self.since.get_or_insert(now);
+    }
+
+    /// Somebody came into the lobby, changed or left it.
+    pub(super) fn waiting(&mut self, now: Time, user: &UserUri) {
+        self.lobby.people.insert(user.clone());
         self.since.get_or_insert(now);
     }
 
@@ -173,6 +190,9 @@ impl Focus {
 
     /// Somebody came, changed or went.
     pub(super) fn changed(&mut self, now: Time, user: &UserUri) {
+        if self.lobby.roster.holds(user) {
+            return self.changes.waiting(now, user);
+        }
         let stands_out = self.stands_out(user);
         let changes = &mut self.changes;
         changes.users.insert(user.clone());
@@ -193,11 +213,14 @@ impl Focus {
         changes.last_sent = Some(now);
         changes.version += 1;
         let users = std::mem::take(&mut changes.users);
-        let view = std::mem::take(&mut changes.view);
+        let lobby = std::mem::take(&mut changes.lobby);
+        // A change has something to tell to everybody, and versions do not skip for those who are not to
+        // know of the lobby.
+        let view = std::mem::take(&mut changes.view) || users.is_empty();
         let limit = self.policy.large_meeting;
         let large = self.roster.len() > if changes.large { limit / 2 } else { limit };
         if large != changes.large {
-            self.tell_all_anew(large, users, out);
+            self.tell_all_anew(large, users, &lobby, out);
             return;
         }
         let mut document = ConferenceInfo::partial(self.record.uri.to_string(), self.changes.version);
@@ -209,7 +232,7 @@ impl Focus {
         if view {
             document.view = Some(self.conference_view(State::Partial));
         }
-        self.tell(&document, &own, out);
+        self.tell(&document, &own, &lobby, out);
     }
 
     /// What there is to tell everybody of these people, and what each of some alone.
@@ -233,7 +256,13 @@ impl Focus {
     }
 
     /// Sends everything to everybody, as of a large meeting or of one that is none.
-    fn tell_all_anew(&mut self, large: bool, users: BTreeSet<UserUri>, out: &mut Vec<Action>) {
+    fn tell_all_anew(
+        &mut self,
+        large: bool,
+        users: BTreeSet<UserUri>,
+        lobby: &LobbyChanges,
+        out: &mut Vec<Action>,
+    ) {
         let known: BTreeSet<UserUri> = if large {
             users.into_iter().chain(self.roster.users().cloned()).collect()
         } else {
@@ -253,25 +282,31 @@ impl Focus {
             users.push(User::deleted(user.to_string()));
             own.extend(self.roster.document(&user).map(|person| (user, person)));
         }
-        self.tell(&document, &own, out);
+        self.tell(&document, &own, lobby, out);
     }
 
-    /// Sends a document to everybody, and to those in `own` with what they alone are told.
-    fn tell(&self, document: &ConferenceInfo, own: &[(UserUri, User)], out: &mut Vec<Action>) {
+    /// Sends a document to everybody, to those in `own` with what they alone are told, and to leaders with
+    /// what has changed of the lobby.
+    fn tell(
+        &self,
+        document: &ConferenceInfo,
+        own: &[(UserUri, User)],
+        lobby: &LobbyChanges,
+        out: &mut Vec<Action>,
+    ) {
         let version = document.version;
         for view in [View::Microsoft, View::Rfc4575] {
             let mut subscriptions = self.subscribers.with_view(view);
             if subscriptions.is_empty() {
                 continue;
             }
-            if own.is_empty() {
+            let (mut documents, mut apart) = self.tell_of_the_lobby(document, lobby, view);
+            if own.is_empty() && apart.is_empty() {
                 out.push(Action::Notify { subscriptions, document: document.to_bytes(view), version });
                 continue;
             }
             let print = document.print(view);
-            let mut documents = Vec::new();
-            let mut apart = BTreeSet::new();
-            for (user, person) in own {
+            for (user, person) in own.iter().filter(|(user, _)| !lobby.turned.contains_key(user)) {
                 let his = self.subscribers.of_with_view(user, view);
                 if !his.is_empty() {
                     apart.extend(his.iter().copied());
@@ -298,6 +333,9 @@ impl Focus {
 
     /// Everything that a subscriber may know, in the form he reads.
     pub(super) fn full_document(&self, subscription: SubscriptionId) -> Option<Bytes> {
+        if let Some((user, view)) = self.lobby.subscribers.reader(subscription) {
+            return Some(self.waiting_info(user).to_bytes(view));
+        }
         let (user, view) = self.subscribers.reader(subscription)?;
         Some(self.full_info(user).to_bytes(view))
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{InviteId, JoinId};
 use crate::policy::Identity;
 
-/// Everybody in the conference.
+/// Everybody in the conference, or everybody in its lobby.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Roster {
     people: BTreeMap<UserUri, Participant>,
@@ -83,6 +83,11 @@ impl Roster {
     /// The role of somebody who has joined himself and was not merely called by an MCU.
     pub(super) fn joined_role(&self, user: &UserUri) -> Option<Role> {
         self.people.get(user).filter(|person| person.has_joined()).map(|person| person.role)
+    }
+
+    /// Whether the person is in, or waits, as this roster is.
+    pub(super) fn holds(&self, user: &UserUri) -> bool {
+        self.people.contains_key(user)
     }
 
     /// Whether the person has joined himself.
@@ -188,14 +193,23 @@ impl Roster {
     /// Removes a person with everything he had; the dialogs that are to be ended are returned, and the
     /// INVITEs by which he is in no longer.
     pub(super) fn remove_person(&mut self, user: &UserUri) -> (Vec<JoinId>, Vec<InviteId>) {
-        let Some(person) = self.people.remove(user) else { return (Vec::new(), Vec::new()) };
-        for join in person.joins.keys() {
-            self.joins.remove(join);
-        }
-        for invite in person.medium_joins.keys() {
-            self.invites.remove(invite);
-        }
+        let Some(person) = self.take(user) else { return (Vec::new(), Vec::new()) };
         (person.joins.into_keys().collect(), person.medium_joins.into_keys().collect())
+    }
+
+    /// Takes a person out with everything he has, to go on in another roster.
+    pub(super) fn take(&mut self, user: &UserUri) -> Option<Participant> {
+        let person = self.people.remove(user)?;
+        person.joins.keys().for_each(|join| drop(self.joins.remove(join)));
+        person.medium_joins.keys().for_each(|invite| drop(self.invites.remove(invite)));
+        Some(person)
+    }
+
+    /// Puts in somebody who was taken out of another roster.
+    pub(super) fn put(&mut self, user: &UserUri, person: Participant) {
+        self.joins.extend(person.joins.keys().map(|join| (*join, user.clone())));
+        self.invites.extend(person.medium_joins.keys().map(|invite| (*invite, user.clone())));
+        self.people.insert(user.clone(), person);
     }
 
     /// Gives somebody a role; `false` if he is not in.

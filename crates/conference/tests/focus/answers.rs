@@ -8,7 +8,7 @@ use confab_schema::{
     cccp::{Code, Command, CommandResult, Request, Response, ResultBody},
     conference_info::{ConferenceInfo, Role},
     mcu_control::MCU_SERVER_URI,
-    uri::McuType,
+    uri::{McuType, McuUri},
 };
 
 use crate::stage::Stage;
@@ -138,7 +138,7 @@ pub fn notified(done: &[Action]) -> Vec<ConferenceInfo> {
 }
 
 impl Stage {
-    /// The chat server has done what it was told; of `addUser` it says where it takes the INVITE.
+    /// A server has done what it was told; of `addUser` it says where it takes the INVITE.
     pub fn mcu_succeeds(&mut self, request: &Request) {
         let response = match &request.commands[0] {
             Command::AddUser(add) => {
@@ -159,6 +159,7 @@ impl Stage {
     }
 
     pub fn mcu_answers(&mut self, response: Response) {
-        self.hear(Event::McuAnswered { media: McuType::Chat, response });
+        let server = McuUri::parse(&response.from).map(|server| server.media);
+        self.hear(Event::McuAnswered { media: server.unwrap_or(McuType::Chat), response });
     }
 }

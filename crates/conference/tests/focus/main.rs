@@ -8,6 +8,7 @@ mod large;
 mod leading;
 mod lifecycle;
 mod limits;
+mod lobby;
 mod media;
 mod model;
 mod plain;

@@ -35,7 +35,10 @@ struct Person {
 #[derive(Debug, Default)]
 struct Model {
     locked: bool,
+    /// Whether whoever is kept out waits.
+    lobby: bool,
     people: BTreeMap<&'static str, Person>,
+    waiting: BTreeMap<&'static str, Person>,
 }
 
 impl Model {
@@ -52,15 +55,22 @@ impl Model {
     }
 
     fn join(&mut self, who: &'static str, join: JoinId, endpoint: &str) -> Result<Role, Reason> {
-        if self.role(who).is_none() {
-            if self.locked && who != "ann" {
-                return Err(Reason::Locked);
-            }
-            if self.people.len() >= MOST && who != "ann" {
+        let mut waits = self.waiting.contains_key(who);
+        if self.role(who).is_none() && who != "ann" {
+            if self.locked {
+                if !self.lobby {
+                    return Err(Reason::Locked);
+                }
+                if !waits && self.waiting.len() >= MOST {
+                    return Err(Reason::Full);
+                }
+                waits = true;
+            } else if self.people.len() >= MOST {
                 return Err(Reason::Full);
             }
         }
-        let person = self.people.entry(who).or_default();
+        let place = if waits { &mut self.waiting } else { &mut self.people };
+        let person = place.entry(who).or_default();
         person.joins.retain(|_, other| other != endpoint);
         person.joins.insert(join, endpoint.to_owned());
         Ok(*person.role.get_or_insert(Model::listed(who)))
@@ -68,7 +78,9 @@ impl Model {
 
     fn leave(&mut self, join: JoinId) {
         // With his last endpoint he is out, whatever else he had.
-        self.people.retain(|_, person| person.joins.remove(&join).is_none() || !person.joins.is_empty());
+        for place in [&mut self.people, &mut self.waiting] {
+            place.retain(|_, person| person.joins.remove(&join).is_none() || !person.joins.is_empty());
+        }
     }
 
     fn eject(&mut self, who: &str, by: &str) -> Result<(), Reason> {
@@ -76,6 +88,19 @@ impl Model {
             return Err(Reason::NotPresenter);
         }
         self.people.remove(who);
+        self.waiting.remove(who);
+        Ok(())
+    }
+
+    fn let_in(&mut self, who: &'static str, granted: bool, by: &str) -> Result<(), Reason> {
+        if !self.leads(by) {
+            return Err(Reason::NotPresenter);
+        }
+        if !granted {
+            self.waiting.remove(who);
+        } else if self.people.len() < MOST {
+            self.people.extend(self.waiting.remove_entry(who));
+        }
         Ok(())
     }
 
@@ -114,6 +139,7 @@ impl Model {
                 return Err(Reason::Full);
             }
         }
+        self.people.extend(self.waiting.remove_entry(who));
         self.people.entry(who).or_default().role.get_or_insert(Model::listed(who));
         Ok(())
     }
@@ -128,6 +154,8 @@ impl Model {
         if let Some(person) = self.people.get_mut(who) {
             person.leg = leg;
             self.call_failed(who);
+        } else if let Some(person) = self.waiting.get_mut(who) {
+            person.leg = leg;
         }
     }
 
@@ -136,21 +164,28 @@ impl Model {
     fn check(&self, document: &ConferenceInfo, reader: &str, context: &str) {
         let count = document.conference_state.as_ref().and_then(|state| state.user_count);
         assert!(count.is_none_or(|count| count as usize == self.people.len()), "{context}: counted");
-        let held: Vec<Line> = self
-            .people
-            .iter()
-            .filter(|(who, _)| count.is_none() || self.leads(who) || **who == reader)
-            .map(|(who, person)| {
-                let joins = person.joins.values().cloned().collect();
-                (user(who).to_string(), person.role, joins, person.leg)
+        let listed =
+            self.people.iter().filter(|(who, _)| count.is_none() || self.leads(who) || **who == reader);
+        let waiting = self.waiting.iter().filter(|_| self.leads(reader));
+        let mut held: Vec<Line> = listed
+            .map(|(who, person)| (who, person, person.leg))
+            .chain(waiting.map(|(who, person)| (who, person, person.leg.map(on_hold))))
+            .map(|(who, person, leg)| {
+                (user(who).to_string(), person.role, person.joins.values().cloned().collect(), leg)
             })
             .collect();
+        held.sort_by(|one, other| one.0.cmp(&other.0));
         let users = &document.users.as_ref().unwrap().users;
         assert_eq!(users.iter().map(line).collect::<Vec<_>>(), held, "{context}: shown, held");
         for view in &document.view.as_ref().unwrap().entity_views {
             assert_eq!(view.locked, Some(self.locked), "{context}: {}", view.entity);
         }
     }
+}
+
+/// How far an endpoint is whose person waits.
+fn on_hold(status: EndpointStatus) -> EndpointStatus {
+    if status == EndpointStatus::Connected { EndpointStatus::OnHold } else { status }
 }
 
 /// A person as both sides can say it: who, his role, his endpoints at the Focus, how far he is on chat.
@@ -185,23 +220,40 @@ impl Run {
 
     /// Somebody's dialog, if anybody is in.
     fn any_join(&mut self) -> Option<(JoinId, &'static str)> {
-        let joins: Vec<_> = self
-            .model
-            .people
-            .iter()
-            .flat_map(|(who, person)| person.joins.keys().map(|join| (*join, *who)))
-            .collect();
+        let joins = joins(&self.model.people);
+        (!joins.is_empty()).then(|| joins[self.roll(joins.len())])
+    }
+
+    fn any_who_waits(&mut self) -> Option<(JoinId, &'static str)> {
+        let joins = joins(&self.model.waiting);
         (!joins.is_empty()).then(|| joins[self.roll(joins.len())])
     }
 
     fn step(&mut self) -> String {
-        let what = self.roll(17);
+        let what = self.roll(19);
         let who = self.anybody();
         match what {
             0..=3 => self.join(who),
-            4..=9 => match self.any_join() {
+            4..=9 | 17 => match self.any_join() {
                 Some((join, by)) => self.command(what, join, by, who),
                 None => "nobody is in".into(),
+            },
+            18 => match self.any_who_waits() {
+                Some((join, who)) => {
+                    let command = self.stage.command(join, who, Command::GetConference(keys()));
+                    assert_eq!(
+                        command_refused(&self.stage.done, command),
+                        Some(Reason::InLobby),
+                        "{who} waits"
+                    );
+                    if self.roll(2) == 0 {
+                        return format!("{who} waits and commands nothing");
+                    }
+                    self.stage.leave(join);
+                    self.model.leave(join);
+                    format!("{who} waits no longer")
+                }
+                None => "nobody waits".into(),
             },
             10 => match self.any_join() {
                 Some((join, who)) => {
@@ -259,6 +311,7 @@ impl Run {
             5 | 6 => (give_role(who, role), self.model.give_role(who, role, by)),
             7 => (lock(yes), self.model.lock(yes, by, saved)),
             8 => (call(who), self.model.call(who, by)),
+            17 => (let_in(&[who], yes), self.model.let_in(who, yes, by)),
             _ => (Command::GetConference(keys()), Ok(())),
         };
         let called = (what == 8).then_some(who);
@@ -280,7 +333,8 @@ impl Run {
             self.stage.watchers.remove(&subscription);
             return format!("{who} looks away");
         }
-        let joined = self.model.people.get(who).is_some_and(|person| !person.joins.is_empty());
+        let person = self.model.people.get(who).or(self.model.waiting.get(who));
+        let joined = person.is_some_and(|person| !person.joins.is_empty());
         let subscription = self.stage.subscribe(who);
         assert_eq!(
             subscription_refused(&self.stage.done, subscription).is_none(),
@@ -319,6 +373,10 @@ impl Run {
         let mut told = 0;
         for (subscription, who) in &self.subscriptions {
             let Some(watcher) = self.stage.watchers.get(subscription) else { continue };
+            if self.model.waiting.contains_key(who) {
+                assert_eq!(watcher.names(), [*who], "{context}: whoever waits knows of himself");
+                continue;
+            }
             self.model.check(&watcher.known, who, context);
             assert!(watcher.count().is_some() || people <= self.large, "{context}: {people} are many");
             assert!(watcher.count().is_none() || people > self.large / 2, "{context}: {people} are few");
@@ -336,15 +394,24 @@ impl Run {
     }
 }
 
+/// Everybody's dialogs.
+fn joins(people: &BTreeMap<&'static str, Person>) -> Vec<(JoinId, &'static str)> {
+    people.iter().flat_map(|(who, person)| person.joins.keys().map(|join| (*join, *who))).collect()
+}
+
 #[test]
 fn a_naive_conference_agrees() {
-    let mut told = 0;
+    let (mut told, mut waited) = (0, 0);
     for seed in 0..SEEDS {
         let large = LARGE[usize::from(seed) % LARGE.len()];
+        let lobby = seed % 3 != 0;
         let mut run = Run {
             large,
-            stage: Stage::with(|_, policy| (policy.max_participants, policy.large_meeting) = (MOST, large)),
-            model: Model::default(),
+            stage: Stage::with(|record, policy| {
+                (policy.max_participants, policy.large_meeting) = (MOST, large);
+                record.lobby = lobby;
+            }),
+            model: Model { lobby, ..Model::default() },
             dice: Entropy::from_seed([seed; 32]),
             subscriptions: Vec::new(),
             unanswered: Vec::new(),
@@ -356,10 +423,12 @@ fn a_naive_conference_agrees() {
             let story = run.step();
             let context = format!("seed {seed}, step {step}, {story}");
             run.check(&context);
+            waited += run.model.waiting.len();
             if step % 10 == 9 {
                 told += run.check_told(&context);
             }
         }
     }
     assert!(told > 1000, "the subscribers have been told something");
+    assert!(waited > 1000, "somebody has waited");
 }

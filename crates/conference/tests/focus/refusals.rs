@@ -212,7 +212,7 @@ fn other_commands() {
     let unknown = Some(Reason::CommandNotImplemented);
     let info = || Box::new(ConferenceInfo::default());
     let delete = |mcu: Option<&str>, keys| Command::DeleteUser { mcu_uri: mcu.map(str::to_owned), keys };
-    let strange = Element::new("urn:ietf:params:xml:ns:cccp", "setLobbyAccess");
+    let strange = Element::new("urn:ietf:params:xml:ns:cccp", "modifyEndpoint");
     for (command, expect) in [
         (Command::GetConference(other_keys()), entity),
         (Command::GetConference(ConferenceKeys::default()), entity),
@@ -233,7 +233,7 @@ fn other_commands() {
         (Command::GetConferences, unknown),
         (Command::AddConference { info: info(), connection_info: vec![] }, unknown),
         (Command::ModifyConference { mcu_uri: None, info: info(), whole: None }, unknown),
-        (Command::Unknown { name: "setLobbyAccess".into(), element: strange }, unknown),
+        (Command::Unknown { name: "modifyEndpoint".into(), element: strange }, unknown),
     ] {
         commands("ann", true, command, expect);
     }

@@ -109,7 +109,6 @@ fn what_is_declined_politely() {
     for (name, leader, attendee) in [
         ("modifyConferenceAnnouncements", Ok("notSupported"), Err(Reason::NotPresenter)),
         ("endorseUser", Ok("otherFailure"), Ok("otherFailure")),
-        ("setLobbyAccess", Err(Reason::CommandNotImplemented), Err(Reason::CommandNotImplemented)),
         ("modifyEndpoint", Err(Reason::CommandNotImplemented), Err(Reason::CommandNotImplemented)),
     ] {
         for (who, join, expect) in [("ann", ann, leader), ("bob", bob, attendee)] {

@@ -305,6 +305,12 @@ pub fn give_role(who: &str, role: Role) -> Command {
     Command::ModifyUserRoles { keys: user_keys(who), roles: vec![role] }
 }
 
+/// Lets these people in who wait, or sends them away.
+pub fn let_in(who: &[&str], granted: bool) -> Command {
+    let users = who.iter().map(|who| user(who).to_string()).collect();
+    Command::SetLobbyAccess { keys: keys(), users, granted }
+}
+
 pub fn lock(locked: bool) -> Command {
     Command::ModifyConferenceLock { keys: keys(), locked }
 }
@@ -315,6 +321,7 @@ fn policy() -> MeetingPolicy {
         large_meeting: 500,
         max_conferences_per_organizer: 10,
         allow_anonymous: true,
+        lobby: false,
         media: vec![McuType::Chat],
         default_lifetime_s: 3600,
         empty_limit_s: 600,
@@ -333,6 +340,7 @@ fn record() -> ConferenceRecord {
         admission: AdmissionPolicy::OpenAuthenticated,
         conference_key: None,
         locked: false,
+        lobby: false,
         participants: vec![listed("bob", Role::Attendee), listed("pat", Role::Presenter)],
         media: vec![McuType::Chat],
         notification_data: None,

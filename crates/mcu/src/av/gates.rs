@@ -56,6 +56,14 @@ impl Room<Voices> {
                 let gate = wanted_gate(media).ok_or(Fault::NotSupported)?;
                 vec![(user, gate)]
             }
+            MediaVerb::LetIn(user) => {
+                let role = self.roster.person(&user).ok_or(Fault::NoSuchUser)?.roles.first().copied();
+                let gate = first_gate(&self.medium.rules, role);
+                let person = self.medium.person(&user, role);
+                // Whom a leader has put on hold since is not in the lobby.
+                let waited = std::mem::replace(&mut person.in_lobby, false);
+                if waited { vec![(user, gate)] } else { Vec::new() }
+            }
             MediaVerb::Rules(rules) => {
                 self.medium.rules = rules.clone();
                 self.changes.view = true;
@@ -63,6 +71,29 @@ impl Room<Voices> {
             }
         };
         Ok(self.set_gates(now, control, wanted, out))
+    }
+
+    /// Somebody waits in the lobby: he is not heard and hears nothing, by whatever leg he is here or comes.
+    pub(super) fn hold(&mut self, user: &UserUri, out: &mut Vec<Action>) {
+        let role = self.roster.person(user).and_then(|person| person.roles.first().copied());
+        let person = self.medium.person(user, role);
+        person.in_lobby = true;
+        let gate = std::mem::replace(&mut person.gate, Gate::Waiting);
+        person.shown = Gate::Waiting;
+        let legs = self.live_legs(user);
+        if gate != Gate::Waiting && !legs.is_empty() {
+            self.medium.last_gate += 1;
+            let id = self.medium.last_gate;
+            out.push(Action::Media(Command::Gate { id, legs, gate: Gate::Waiting }));
+        }
+    }
+
+    /// The legs of a person of which the data plane knows.
+    fn live_legs(&self, user: &UserUri) -> Vec<session::LegId> {
+        let calls = &self.medium.calls;
+        let live = |id: &LegId| calls.get(id).is_some_and(|call| call.is_live());
+        let legs = self.roster.legs_of(user).map(|(id, _)| id);
+        legs.filter(live).map(|id| session::LegId(id.0)).collect()
     }
 
     /// What the rules make of everybody who is in; who waits goes on waiting.
@@ -103,12 +134,7 @@ impl Room<Voices> {
                 if std::mem::replace(&mut person.gate, gate) == gate {
                     continue;
                 }
-                let calls = &self.medium.calls;
-                let live = self
-                    .roster
-                    .legs_of(user)
-                    .filter(|(id, _)| calls.get(id).is_some_and(|call| call.is_live()));
-                legs.extend(live.map(|(id, _)| session::LegId(id.0)));
+                legs.extend(self.live_legs(user));
                 gating.people.push(user.clone());
             }
             if !legs.is_empty() {
@@ -155,11 +181,11 @@ impl Room<Voices> {
         for user in people {
             let Some(person) = self.medium.people.get_mut(user) else { continue };
             person.shown = person.gate;
-            let gate = person.gate;
+            let word = person.word();
             let legs: Vec<LegId> = self.roster.legs_of(user).map(|(id, _)| id).collect();
             for id in legs {
                 if let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) {
-                    session.own.gate = super::gate_word(gate);
+                    session.own.gate = word.clone();
                 }
             }
             self.changes.people.insert(user.clone());

@@ -3,7 +3,9 @@
 use confab_machine::Time;
 use confab_schema::{
     cccp::{self, AddUser, Code, ResultBody},
-    conference_info::{CallRecord, ConferenceInfo, DisconnectionMethod, Endpoint, JoiningMethod, User},
+    conference_info::{
+        CallRecord, ConferenceInfo, DisconnectionMethod, Endpoint, EndpointStatus, JoiningMethod, User,
+    },
     mcu_control::{MCU_CONFERENCE_URI, MCU_SERVER_URI},
     uri::UserUri,
 };
@@ -123,6 +125,10 @@ impl<M: Medium> Room<M> {
                 }
             }
             present => {
+                let waits = endpoint.status == Some(EndpointStatus::OnHold);
+                if waits && !M::HOLDS {
+                    return Err(Fault::NotSupported);
+                }
                 if let Some((leg, _)) = present {
                     self.remove_leg(now, leg, None, out);
                 }
@@ -130,6 +136,9 @@ impl<M: Medium> Room<M> {
                 let state = Self::first_state(now, endpoint, until);
                 let is_expected = matches!(state, LegState::Expected { .. });
                 let leg = self.add_leg(user, &add.user, endpoint, JoiningMethod::DialedIn, state)?;
+                if waits {
+                    M::hold(self, user, out);
+                }
                 if is_expected {
                     self.timers.insert((until, Timer::Leg(leg)));
                 } else {

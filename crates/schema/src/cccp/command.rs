@@ -13,7 +13,7 @@ use crate::{
         read_roles, write_roles,
     },
     uri::UserUri,
-    xml::{Element, Malformed, Writer},
+    xml::{Element, Malformed, Writer, quoted},
 };
 
 /// What is to be done.
@@ -84,6 +84,15 @@ pub enum Command {
         /// How it is to be.
         media: Media,
     },
+    /// Let people in who wait in the lobby, or send them away (MS-CONFBAS §4.4.8).
+    SetLobbyAccess {
+        /// Which conference.
+        keys: ConferenceKeys,
+        /// The SIP URIs of the people; Microsoft's clients name one at a time.
+        users: Vec<String>,
+        /// Whether they come in.
+        granted: bool,
+    },
     /// A command that is not known here.
     Unknown {
         /// Its name.
@@ -109,6 +118,7 @@ impl Command {
             Command::ModifyUserRoles { .. } => "modifyUserRoles",
             Command::ModifyConferenceLock { .. } => "modifyConferenceLock",
             Command::ModifyEndpointMedia { .. } => "modifyEndpointMedia",
+            Command::SetLobbyAccess { .. } => "setLobbyAccess",
             Command::Unknown { name, .. } => name,
         }
     }
@@ -131,6 +141,13 @@ impl Command {
             Command::ModifyEndpointMedia { keys, media, .. } => {
                 let filter = media.ingress_filter.map_or("", |filter| filter.as_str());
                 [name, &person(&keys.user), filter].join(" ").trim_end().to_owned()
+            }
+            Command::SetLobbyAccess { users, granted, .. } => {
+                let who = match users.as_slice() {
+                    [user] => person(user),
+                    users => format!("{} people", users.len()),
+                };
+                [name, &who, access(*granted)].join(" ")
             }
             _ => name.to_owned(),
         }
@@ -169,6 +186,14 @@ impl Command {
                 let media = Media::read(part(element, "media").ok_or_else(|| lacks(element, "media"))?);
                 let keys = MediaKeys::read(element, &media)?;
                 Command::ModifyEndpointMedia { mcu_uri: read_mcu_uri(element), keys, media }
+            }
+            "setLobbyAccess" => {
+                let users = parts(element, "userEntity").map(|user| user.text().into_owned()).collect();
+                let word = part_text(element, "access").ok_or_else(|| lacks(element, "access"))?;
+                let granted = [true, false].into_iter().find(|granted| access(*granted) == word.trim());
+                let granted =
+                    granted.ok_or_else(|| Malformed::new(format!("{} is no access.", quoted(&word))))?;
+                Command::SetLobbyAccess { keys: ConferenceKeys::read(element), users, granted }
             }
             _ => Command::Unknown { name: element.name.clone(), element: element.clone() },
         })
@@ -215,6 +240,11 @@ impl Command {
                 keys.write(writer);
                 media.write(writer, Form::COMMAND);
             }
+            Command::SetLobbyAccess { keys, users, granted } => {
+                keys.write(writer);
+                users.iter().for_each(|user| writer.leaf(NAMESPACE, "userEntity", user));
+                writer.leaf(NAMESPACE, "access", access(*granted));
+            }
             Command::GetConferencingCapabilities
             | Command::GetAvailableMcuTypes
             | Command::GetConferences
@@ -242,6 +272,11 @@ fn conference_info(element: &Element) -> Result<Box<ConferenceInfo>, Malformed> 
         return Err(Malformed::new(format!("{} holds more than one conference-info", element.name)));
     }
     Ok(Box::new(ConferenceInfo::read(info)?))
+}
+
+/// What is said of somebody who waits.
+const fn access(granted: bool) -> &'static str {
+    if granted { "granted" } else { "denied" }
 }
 
 /// A person's address as the trace may show it.

@@ -3,7 +3,10 @@
 use confab_machine::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{EXTENSIONS, Form, NAMESPACE, State, boolean, flag, part, part_text, parts, whole};
+use super::{
+    EXTENSIONS, Form, LATER_EXTENSIONS, NAMESPACE, State, boolean, call::write_separator, flag, part,
+    part_text, parts, whole,
+};
 use crate::{
     date,
     xml::{Element, Malformed, Writer, quoted},
@@ -50,6 +53,8 @@ pub struct Description {
     pub notification_data: Option<Element>,
     /// The whole element `organizer-roaming-data`: the organizer's, for himself.
     pub organizer_data: Option<Element>,
+    /// Whether who is not admitted at once waits in the lobby.
+    pub lobby: Option<bool>,
 }
 
 /// An entry of `conf-uris`.
@@ -100,6 +105,7 @@ impl Description {
             }),
             notification_data: whole(element, "notification-data"),
             organizer_data: whole(element, "organizer-roaming-data"),
+            lobby: part(element, "lobby-capable").map(boolean).transpose()?,
         })
     }
 
@@ -126,6 +132,8 @@ impl Description {
     }
 
     // Deviation: no text within reach gives the order of these; conference-id comes first, opaque data last.
+    // Nor does any say by which word a conference has a lobby: it is the one of joining clients, as
+    // servers of another make have it.
     fn write_extensions(&self, writer: &mut Writer) {
         let time = |time: Option<Time>| time.map(date::format);
         writer.optional(EXTENSIONS, "conference-id", self.conference_id.as_deref());
@@ -143,6 +151,10 @@ impl Description {
         }
         for data in [&self.notification_data, &self.organizer_data].into_iter().flatten() {
             writer.element(data);
+        }
+        if let Some(lobby) = self.lobby {
+            write_separator(writer);
+            writer.leaf(LATER_EXTENSIONS, "lobby-capable", flag(lobby));
         }
     }
 }

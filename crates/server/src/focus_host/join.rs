@@ -109,7 +109,7 @@ impl FocusHost {
     pub(super) fn end_join(&mut self, join: JoinId, ending: Ending, out: &mut Vec<Action>) {
         if let Some(mut joined) = self.forget_join(join) {
             let cause = match ending {
-                Ending::Ejected => 403,
+                Ending::Ejected | Ending::Denied => 403,
                 Ending::RemovedOneself
                 | Ending::ConferenceEnded
                 | Ending::Idle

@@ -27,6 +27,7 @@ fn they_are_listed_shown_and_ended() {
         "chat",
         "active, 2 in it",
         "locked     no",
+        "lobby      no",
         "if nobody joins",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");

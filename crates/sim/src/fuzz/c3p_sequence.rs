@@ -81,6 +81,7 @@ impl Stage {
             admission: AdmissionPolicy::OpenAuthenticated,
             conference_key: None,
             locked: false,
+            lobby: true,
             participants: vec![invitee],
             media: vec![McuType::Chat],
             notification_data: None,
@@ -94,6 +95,7 @@ impl Stage {
             large_meeting: MOST - 1,
             max_conferences_per_organizer: 1,
             allow_anonymous: true,
+            lobby: false,
             media: vec![McuType::Chat],
             default_lifetime_s: 3600,
             empty_limit_s: 600,
@@ -179,7 +181,7 @@ impl Stage {
             10 if how.is_multiple_of(5) => {
                 let mut record = self.focus.record().clone();
                 record.version += u32::from(whom % 3);
-                record.locked = how < 128;
+                (record.locked, record.lobby) = (how < 128, whom < 192);
                 self.happens(Event::RecordChanged { record: Box::new(record) });
             }
             10 => self.store_fails = how.is_multiple_of(2),
@@ -220,7 +222,11 @@ impl Stage {
             0 | 1 => Command::DeleteUser { mcu_uri: None, keys: of_target() },
             2 | 3 => Command::ModifyUserRoles { keys: of_target(), roles: vec![role] },
             4 => Command::ModifyUserRoles { keys: of_target(), roles: Vec::new() },
-            5..=7 => Command::ModifyConferenceLock { keys: keys(), locked: how < 128 },
+            5 | 6 => Command::ModifyConferenceLock { keys: keys(), locked: how < 128 },
+            7 => {
+                let users = vec![target.to_string(), user(whom).to_string()];
+                Command::SetLobbyAccess { keys: keys(), users, granted: how < 128 }
+            }
             8 => Command::GetConference(keys()),
             9 => Command::DeleteConference(keys()),
             10 => Command::AddUser(self.add_user(&target, "{E9}".into(), Some(JoiningMethod::DialedOut))),

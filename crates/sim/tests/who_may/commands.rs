@@ -18,7 +18,7 @@ const C3P: &str = r#"xmlns="urn:ietf:params:xml:ns:cccp" xmlns:mscp="http://sche
 /// A command: its name, and what it says.
 type Command = (&'static str, fn(&Scene) -> String);
 
-const COMMANDS: [Command; 29] = [
+const COMMANDS: [Command; 31] = [
     ("addConference", |scene| add_conference(&scene.fresh)),
     ("modifyConference", |scene| {
         format!(
@@ -96,9 +96,11 @@ const COMMANDS: [Command; 29] = [
             scene.focus
         )
     }),
-    ("setLobbyAccess", |scene| {
+    ("setLobbyAccess: granted", |scene| lobby_access(scene, "granted")),
+    ("setLobbyAccess: denied", |scene| lobby_access(scene, "denied")),
+    ("modifyEndpoint", |scene| {
         format!(
-            r#"<setLobbyAccess><userKeys confEntity="{}" userEntity="sip:dan@{DOMAIN}"/></setLobbyAccess>"#,
+            r#"<modifyEndpoint><userKeys confEntity="{}" userEntity="sip:dan@{DOMAIN}"/></modifyEndpoint>"#,
             scene.focus
         )
     }),
@@ -154,6 +156,13 @@ fn delete_user(scene: &Scene, address: &str, mcu: &str) -> String {
 fn roles(scene: &Scene, name: &str, role: &str) -> String {
     format!(
         r#"<modifyUserRoles><userKeys confEntity="{}" userEntity="sip:{name}@{DOMAIN}"/><ci:user-roles><ci:entry>{role}</ci:entry></ci:user-roles></modifyUserRoles>"#,
+        scene.focus
+    )
+}
+
+fn lobby_access(scene: &Scene, access: &str) -> String {
+    format!(
+        r#"<setLobbyAccess><conferenceKeys confEntity="{}"/><userEntity>sip:dan@{DOMAIN}</userEntity><access>{access}</access></setLobbyAccess>"#,
         scene.focus
     )
 }

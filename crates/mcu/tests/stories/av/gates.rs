@@ -5,8 +5,8 @@ use confab_media::session::{Command, Event as Plane, Gate, LegId};
 use confab_schema::{
     cccp::{self, Code, Command as Verb, MediaKeys},
     conference_info::{
-        ConferenceInfo, ConferenceView, EntityView, Media, MediaFilter, MediaRules, MediaStatus, RuleRole,
-        State,
+        ConferenceInfo, ConferenceView, Endpoint, EndpointStatus, EntityView, Media, MediaFilter, MediaRules,
+        MediaStatus, Role, RuleRole, State, User,
     },
 };
 
@@ -180,4 +180,114 @@ fn what_cannot_be_is_said() {
     room.command(mute("bob"));
     room.wait(3);
     assert_eq!(answer(&room), Some((Code::Failure, Some("otherFailure".into()))), "the data plane is silent");
+}
+
+/// Somebody is added who waits in the lobby.
+fn expect_waiting(room: &mut Room, user: &str, endpoint: &str) {
+    let endpoint = Endpoint { status: Some(EndpointStatus::OnHold), ..Endpoint::new(endpoint) };
+    let person = User {
+        roles: vec![Role::Attendee],
+        endpoints: vec![endpoint],
+        ..User::new(format!("sip:{user}@example.test"))
+    };
+    let keys = cccp::ConferenceKeys::of(FOCUS);
+    let answer = room.command(Verb::AddUser(cccp::AddUser { mcu_uri: None, keys, user: person }));
+    assert_eq!(answer.map(|answer| answer.code), Some(Code::Success));
+}
+
+fn let_in(user: &str) -> Verb {
+    Verb::SetLobbyAccess {
+        keys: cccp::ConferenceKeys::of(FOCUS),
+        users: vec![format!("sip:{user}@example.test")],
+        granted: true,
+    }
+}
+
+/// How far each endpoint of this person is, as the roster said last.
+fn statuses(room: &Room, user: &str) -> Vec<Option<EndpointStatus>> {
+    let entity = format!("sip:{user}@example.test");
+    let users = room.notifications.iter().rev().filter_map(|document| document.users.as_ref());
+    let person = users.flat_map(|users| &users.users).find(|user| user.entity == entity).unwrap();
+    person.endpoints.iter().map(|leg| leg.status).collect()
+}
+
+#[test]
+fn whoever_waits_in_the_lobby_is_held_on_every_leg_until_he_is_let_in() {
+    let mut room = voices(&["ann"]);
+    room.enter("eve");
+    room.client("eve").sdp = Some(PHONE.to_owned());
+    for (leg, endpoint) in [(2, "{desk}"), (3, "{mobile}")] {
+        expect_waiting(&mut room, "eve", endpoint);
+        assert_eq!(room.join("eve"), 200, "the call is answered");
+        let begins = room.commands.last();
+        assert!(
+            matches!(begins, Some(Command::Set { leg: id, gate: Gate::Waiting, .. }) if id.0 == leg),
+            "{begins:?}"
+        );
+    }
+    assert!(statuses(&room, "eve").contains(&Some(EndpointStatus::OnHold)));
+    // Who waits is out of reach of the rules and of whoever mutes.
+    room.command(rules(MediaFilter::Unblock, true));
+    assert!(!matches!(room.commands.last(), Some(Command::Gate { .. })));
+
+    assert_eq!(room.command(let_in("eve")), None, "nothing is so yet");
+    let (id, legs, gate) = last_gate(&room);
+    assert_eq!((legs, gate), (vec![2, 3], Gate::Open));
+    room.answers.clear();
+    room.tell(Event::Media(Plane::Gated { id }));
+    assert_eq!(answer(&room), Some((Code::Success, None)));
+    assert!(!statuses(&room, "eve").contains(&Some(EndpointStatus::OnHold)));
+    assert_eq!(shown(&room, "eve"), [HEARD, HEARD]);
+    let again = room.command(let_in("eve")).expect("she is in");
+    assert_eq!((again.code, last_gate(&room).0), (Code::Success, id));
+    let nobody = room.command(let_in("dan")).expect("an answer");
+    assert_eq!(nobody.results[0].reason.as_deref(), Some("userDoesntExist"));
+}
+
+#[test]
+fn a_rule_that_mutes_all_holds_for_whoever_is_let_in() {
+    let mut room = voices(&["ann"]);
+    room.enter("eve");
+    room.client("eve").sdp = Some(PHONE.to_owned());
+    expect_waiting(&mut room, "eve", "{desk}");
+    assert_eq!(room.join("eve"), 200);
+    room.command(rules(MediaFilter::Block, false));
+    let (id, _, _) = last_gate(&room);
+    room.tell(Event::Media(Plane::Gated { id }));
+    room.command(let_in("eve"));
+    assert_eq!(last_gate(&room).2, Gate::Muted);
+}
+
+#[test]
+fn a_successor_is_told_who_waits_still() {
+    for (status, gate) in [(EndpointStatus::OnHold, Gate::Waiting), (EndpointStatus::Connected, Gate::Open)] {
+        let mut lost = voices(&["ann"]);
+        lost.enter("eve");
+        lost.client("eve").sdp = Some(PHONE.to_owned());
+        expect_waiting(&mut lost, "eve", "{desk}");
+        assert_eq!(lost.join("eve"), 200);
+        let mut eve = lost.notifications.last().unwrap().users.clone().unwrap().users.remove(0);
+        assert_eq!(eve.endpoints[0].status, Some(EndpointStatus::OnHold));
+        eve.endpoints[0].status = Some(status);
+
+        let mut next = house(VOICES);
+        next.clients = std::mem::take(&mut lost.clients);
+        let keys = cccp::ConferenceKeys::of(FOCUS);
+        next.command(Verb::AddUser(cccp::AddUser { mcu_uri: None, keys, user: eve }));
+        let begins = next.commands.last();
+        assert!(matches!(begins, Some(Command::Set { gate: is, .. }) if *is == gate), "{begins:?}");
+    }
+}
+
+#[test]
+fn whoever_leaves_the_lobby_is_not_remembered() {
+    let mut room = voices(&["ann"]);
+    room.enter("eve");
+    room.client("eve").sdp = Some(PHONE.to_owned());
+    expect_waiting(&mut room, "eve", "{desk}");
+    assert_eq!(room.join("eve"), 200);
+    room.delete_user("eve");
+    room.expect("eve");
+    assert_eq!(room.join("eve"), 200);
+    assert!(matches!(room.commands.last(), Some(Command::Set { gate: Gate::Open, .. })));
 }
