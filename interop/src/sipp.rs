@@ -46,6 +46,7 @@ pub struct Sipp {
     call_id: String,
     local: SocketAddr,
     log: PathBuf,
+    messages: PathBuf,
     process: Process,
 }
 
@@ -109,12 +110,20 @@ impl Sipp {
         let mut process = Process::start(scratch, &format!("sipp-{name}"), command);
         process.also_log(log_path("errors"));
         process.also_log(log_path("messages"));
-        Sipp { file: (*file).to_owned(), call_id, local, log, process }
+        Sipp { file: (*file).to_owned(), call_id, local, log, messages: log_path("messages"), process }
     }
 
     /// Runs the scenario to its end.
     pub fn run(scratch: &Scratch, scenario: &Scenario) {
         Sipp::start(scratch, scenario).finish();
+    }
+
+    /// Runs the scenario to its end; every message that it has sent or got.
+    pub fn run_and_read(scratch: &Scratch, scenario: &Scenario) -> String {
+        let sipp = Sipp::start(scratch, scenario);
+        let messages = sipp.messages.clone();
+        sipp.finish();
+        std::fs::read_to_string(messages).expect("SIPp writes down its messages")
     }
 
     /// Waits until a scenario that only answers can be sent to, and says where.

@@ -19,6 +19,10 @@ pub const RATE: u32 = 8000;
 const WINDOW_MS: usize = 200;
 /// So many windows in a row have to agree.
 const WINDOWS: usize = 3;
+/// So many windows lack a tone that was there, from the third on: what is in the network and in the phone's own buffer is
+/// played to its end.
+const LACKING_WINDOWS: usize = 10;
+const WINDOWS_ON_THE_WAY: usize = 2;
 /// A tone is there when it has this share of a window's power at least, and is not when it has [`ABSENT`] at most: between
 /// them nothing is decided. Eight equally loud ones have an eighth each; what a quantizer adds stays below a thousandth.
 const PRESENT: f64 = 0.04;
@@ -81,6 +85,21 @@ impl Ear {
                 self.name,
                 last.len()
             );
+        }
+    }
+
+    /// For two seconds from now on none of these tones is recorded, but for what was on its way.
+    pub fn lacks(&self, tones: &[u32]) {
+        let from = self.sound().samples.len();
+        let recorded = poll(Deadline::step(), || {
+            let sound = self.sound();
+            (sound.windows(from).count() >= LACKING_WINDOWS).then_some(sound)
+        });
+        let sound = recorded.unwrap_or_else(|| panic!("{} records nothing any more", self.name));
+        for (number, window) in sound.windows(from).enumerate().skip(WINDOWS_ON_THE_WAY) {
+            let (shares, _) = sound.shares(window, tones, &[]);
+            let absent = shares.iter().all(|share| *share <= ABSENT);
+            assert!(absent, "{} heard one of {tones:?} in window {number}: {shares:.3?} of it", self.name);
         }
     }
 

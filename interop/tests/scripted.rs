@@ -126,7 +126,12 @@ fn commands_that_cannot_be_done_say_so() {
             "<setLobbyAccess><conferenceKeys confEntity=\"{FOCUS}\"/><userEntity>sip:bob@example.test</userEntity>\
              <access>denied</access></setLobbyAccess>"
         );
-        start(scratch, &server, "command_unknown", "carol", &lobby).finish();
+        start(scratch, &server, "command_refused", "carol", &lobby).finish();
+        let mut alice = start(scratch, &server, "command_failed", "alice", &lobby);
+        alice.wait_logged("it failed: alreadyAdmitted");
+        alice.finish();
+        let endpoint = "<modifyEndpoint/>";
+        start(scratch, &server, "command_unknown", "carol", endpoint).finish();
         start(scratch, &server, "end_meeting", "alice", "").finish();
         member.finish();
     });
