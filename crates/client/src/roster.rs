@@ -50,6 +50,11 @@ impl Participant {
     pub fn is_on(&self, media: McuType) -> bool {
         self.endpoints.iter().any(|leg| leg.connected && leg.session == media.as_str())
     }
+
+    /// Whether he waits in the lobby until a leader lets him in; leaders and he himself see it.
+    pub fn waits(&self) -> bool {
+        self.endpoints.iter().any(|leg| leg.on_hold)
+    }
 }
 
 /// One endpoint of a person at one server of the conference.
@@ -61,6 +66,8 @@ pub struct Leg {
     pub session: String,
     /// Whether it is connected.
     pub connected: bool,
+    /// Whether it is kept waiting.
+    pub on_hold: bool,
     /// Whether the conference called it, rather than the other way round.
     pub dialed_out: bool,
 }
@@ -314,6 +321,9 @@ fn merge_endpoint(legs: &mut Vec<Leg>, endpoint: &Endpoint) {
             .unwrap_or_default(),
         connected: endpoint.status.map_or(known.as_ref().is_some_and(|leg| leg.connected), |status| {
             status == conference_info::EndpointStatus::Connected
+        }),
+        on_hold: endpoint.status.map_or(known.as_ref().is_some_and(|leg| leg.on_hold), |status| {
+            status == conference_info::EndpointStatus::OnHold
         }),
         dialed_out: endpoint
             .joining_method

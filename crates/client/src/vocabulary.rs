@@ -177,6 +177,13 @@ pub enum Command {
         /// Whether it is kept out.
         muted: bool,
     },
+    /// Step 7: let somebody in who waits in the lobby, or send him away.
+    SetLobbyAccess {
+        /// Whom.
+        user: UserUri,
+        /// Whether he comes in.
+        granted: bool,
+    },
     /// Step 7: end the meeting for everybody.
     End,
     /// Leave.
@@ -355,7 +362,8 @@ pub enum Observation {
         answer: InvitationAnswer,
     },
     /// Step 7: a command is through. For [`Command::Lock`], [`Command::Promote`],
-    /// [`Command::Demote`], [`Command::Eject`], [`Command::Mute`], [`Command::End`] and
+    /// [`Command::Demote`], [`Command::Eject`], [`Command::Mute`],
+    /// [`Command::SetLobbyAccess`], [`Command::End`] and
     /// [`Command::DeleteConference`]. What it changed is told by the roster.
     CommandDone {
         /// Which one.

@@ -102,6 +102,11 @@ impl Session {
             Command::Demote { user } => roles(user, Role::Attendee),
             Command::Eject { user } => cccp::Command::DeleteUser { mcu_uri: None, keys: keys(user) },
             Command::Mute { user, muted } => self.filter(user, *muted)?,
+            Command::SetLobbyAccess { user, granted } => cccp::Command::SetLobbyAccess {
+                keys: self.keys(),
+                users: vec![user.to_string()],
+                granted: *granted,
+            },
             Command::End => cccp::Command::DeleteConference(self.keys()),
             _ => return None,
         })

@@ -92,7 +92,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let role = until(&mut client, "joining", joined).await?;
     println!("* You are in {conference} as {}.", role.as_str());
     println!(
-        "* Type to chat. /invite ADDRESS /lock /unlock /promote ADDRESS /demote ADDRESS /eject ADDRESS /mute ADDRESS /unmute ADDRESS /end /leave"
+        "* Type to chat. /invite ADDRESS /lock /unlock /promote ADDRESS /demote ADDRESS /eject ADDRESS /mute ADDRESS /unmute ADDRESS /admit ADDRESS \
+         /deny ADDRESS /end /leave"
     );
     for user in invitees {
         client.command(Command::Invite { user }).await?;
@@ -187,6 +188,7 @@ fn is_answered(command: &Command) -> bool {
             | Command::Demote { .. }
             | Command::Eject { .. }
             | Command::Mute { .. }
+            | Command::SetLobbyAccess { .. }
             | Command::End
     )
 }
@@ -239,6 +241,8 @@ fn command(line: &str) -> anyhow::Result<Option<Command>> {
         "eject" => Command::Eject { user: address(rest)? },
         "mute" => Command::Mute { user: address(rest)?, muted: true },
         "unmute" => Command::Mute { user: address(rest)?, muted: false },
+        "admit" => Command::SetLobbyAccess { user: address(rest)?, granted: true },
+        "deny" => Command::SetLobbyAccess { user: address(rest)?, granted: false },
         "end" => Command::End,
         "leave" => Command::Leave,
         other => bail!("there is no command /{other}"),
@@ -248,8 +252,17 @@ fn command(line: &str) -> anyhow::Result<Option<Command>> {
 /// What people are called whose addresses say nothing.
 type Names = BTreeMap<UserUri, String>;
 
-/// Somebody of the roster: by his address, which commands name him by.
+/// That somebody of the roster is here, or waits.
 fn introduce(person: &Participant, names: &mut Names) -> String {
+    let who = name_of(person, names);
+    if person.waits() {
+        return format!("{who} waits in the lobby.");
+    }
+    format!("{who} is here as {}.", person.role.as_str())
+}
+
+/// Somebody of the roster: by his address, which commands name him by.
+fn name_of(person: &Participant, names: &mut Names) -> String {
     let address = person.user.address();
     match person.display_name.clone().filter(|_| person.user.domain() == ANONYMOUS_DOMAIN) {
         None => address.to_owned(),
@@ -275,7 +288,7 @@ fn show(seen: &Observation, names: &mut Names) {
         Observation::Roster { changes, .. } => changes.iter().for_each(|change| match change {
             RosterChange::Snapshot(roster) => {
                 for person in roster.participants() {
-                    println!("* {} is here as {}.", introduce(person, names), person.role.as_str());
+                    println!("* {}", introduce(person, names));
                 }
                 if let Some(people) = roster.head_count() {
                     println!("* {people} people are here.");
@@ -283,7 +296,7 @@ fn show(seen: &Observation, names: &mut Names) {
             }
             RosterChange::Count { people } => println!("* {people} people are here."),
             RosterChange::Changed(person) => {
-                println!("* {} is here as {}.", introduce(person, names), person.role.as_str());
+                println!("* {}", introduce(person, names));
             }
             RosterChange::Left { user } => println!("* {} has left.", name(names, user)),
             RosterChange::Locked { locked: true } => println!("* The conference is locked."),
@@ -417,6 +430,10 @@ mod tests {
         assert_eq!(command("/lock").unwrap(), Some(Command::Lock { locked: true }));
         let amy = UserUri::parse("sip:amy@example.test").unwrap();
         assert_eq!(command("/eject amy@example.test").unwrap(), Some(Command::Eject { user: amy }));
+        for (line, granted) in [("/admit eve@example.test", true), ("/deny eve@example.test", false)] {
+            let user = UserUri::parse("sip:eve@example.test").unwrap();
+            assert_eq!(command(line).unwrap(), Some(Command::SetLobbyAccess { user, granted }));
+        }
         assert!(command("/dance").is_err());
         assert!(command("/eject nobody").is_err());
         let muted = |line: &str| matches!(command(line), Ok(Some(Command::Mute { muted: true, .. })));

@@ -108,6 +108,42 @@ fn somebody_joins_without_signing_in() {
 }
 
 #[test]
+fn somebody_waits_in_the_lobby() {
+    let place = Place::with(
+        "domain = \"example.test\"\n[front_end]\nlisten = [\"tcp:127.0.0.1:0\"]\n\
+         [conferences]\nallow_anonymous = true\nlobby = true\n",
+    );
+    place.add("ann", "correct horse");
+    let server = place.serve();
+    let (tcp, password) = (server.at("tcp"), place.write("ann", "correct horse\n"));
+    let mut ann = Caller::creates(&tcp, "ann", &["--password-file", &password, "--admit-anonymous"]);
+    let key = ann.program.out.lines().find_map(|line| line.split_once("do not sign in: "));
+    let link = format!("meet:{}?conf-key={}", ann.conference, key.expect("the key is printed").1);
+    for (name, command) in [("Harbour Master", "admit"), ("Wrecker", "deny")] {
+        let words = ["call", &link, "--anonymous", "--display-name", name, "--server", &tcp];
+        let mut guest = Program::start(&words, &[]);
+        guest.says("waits in the lobby.");
+        let who = ann.program.hears("somebody who waits", |line| {
+            let (guest, address) = line.strip_suffix(") waits in the lobby.")?.split_once(" (")?;
+            (guest.strip_prefix("* ") == Some(name)).then(|| address.to_owned())
+        });
+        ann.program.types(&format!("/{command} {who}"));
+        if command == "admit" {
+            guest.says("* ann@example.test is here as presenter.");
+            ann.program.says(&format!("* {name} ({who}) is here as attendee."));
+            guest.types("am I in the harbour?");
+            ann.program.says(&format!("{name}: am I in the harbour?"));
+            guest.hangs_up();
+            guest.says("You have left");
+            assert!(guest.ends().success);
+        } else {
+            guest.says("A leader removed you");
+            ann.program.says("has left.");
+        }
+    }
+}
+
+#[test]
 fn somebody_is_invited() {
     let place = Place::new("[]");
     let server = place.serve();
