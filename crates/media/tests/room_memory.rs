@@ -6,7 +6,7 @@
 #[path = "room/sender.rs"]
 mod sender;
 
-use std::{alloc::System, net::SocketAddr, time::Duration};
+use std::{alloc::System, net::SocketAddr, sync::Mutex, time::Duration};
 
 use confab_machine::{Entropy, Time};
 use confab_media::{
@@ -18,6 +18,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What is counted is counted for the whole process, so one test at a time counts.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 /// Takes everything and keeps nothing.
 #[derive(Default)]
@@ -81,6 +84,7 @@ fn allocations(codecs: &[Codec], ticks: u32) -> usize {
 
 #[test]
 fn nothing_is_allocated_for_a_packet_or_a_tick() {
+    let _alone = COUNTING.lock();
     for codecs in [
         vec![Codec::Pcmu; 20],
         vec![Codec::G722; 4],
@@ -95,6 +99,7 @@ fn nothing_is_allocated_for_a_packet_or_a_tick() {
 
 #[test]
 fn a_participant_takes_less_than_twenty_kilobytes() {
+    let _alone = COUNTING.lock();
     // What libopus takes for itself is not counted: some 25 kB for each talker at once, and for each mix.
     for (codec, most) in [(Codec::Pcmu, 20_000), (Codec::Opus, 70_000)] {
         for count in [4, 200] {

@@ -430,7 +430,6 @@ impl FrontEnd {
     fn abandoned(&mut self, now: Time, key: ServerKey, out: &mut Vec<Action>) {
         self.mcu_invites.remove(&key);
         self.creating.remove(&key);
-        self.held.remove(&key);
         self.cancel_forward(now, &key, out);
         if let Some(conference) = self.focus_invites.take(&key) {
             tell(conference, focus_host::Event::NotAcknowledged { key }, out);
@@ -440,7 +439,7 @@ impl FrontEnd {
     /// Answers a request.
     fn respond(&mut self, now: Time, key: &ServerKey, response: Response, out: &mut Vec<Action>) {
         if response.status >= 200 {
-            self.held.remove(key);
+            self.no_longer_held(key, out);
         }
         let mut outputs = Vec::new();
         self.transactions.respond(now, key, response, &mut outputs);
@@ -519,7 +518,8 @@ impl FrontEnd {
         self.transactions.flow_closed(now, flow, &mut outputs);
         self.work(now, outputs, out);
         for conference in self.conferences.remove(&flow).unwrap_or_default() {
-            tell(conference, focus_host::Event::FlowClosed { flow }, out);
+            let closed = focus_host::Event::FlowClosed { flow };
+            self.tell_in_order(now, (flow, Method::Bye), conference, closed, out);
         }
         let mut wishes = Vec::new();
         self.users.flow_closed(now, flow, &mut wishes);

@@ -1,16 +1,20 @@
 //! Requests within dialogs with MCUs, from their arrival to their answer. While an MCU cannot be
 //! reached they wait, and when a successor goes on in its dialogs it gets what was not answered:
-//! nobody loses a word because a server did.
+//! nobody loses a word because a server did. Nor because he left right after it: what the same
+//! connection then wants of the Focus waits for the answer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use confab_conference::reason::Reason;
 use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, McuType, McuUri};
-use confab_sip::{Request, Response, ServerKey};
+use confab_sip::{Flow, Method, Request, Response, ServerKey};
 
-use super::{Action, Arrival, FrontEnd};
-use crate::refusal;
+use super::{Action, Arrival, FrontEnd, tell};
+use crate::{focus_host, refusal};
 
 /// How long a request may wait: whoever sent it gives up after 32 s (64 × T1).
 const WAIT_LIMIT: Duration = Duration::from_secs(25);
@@ -18,6 +22,8 @@ const WAIT_LIMIT: Duration = Duration::from_secs(25);
 const HELD_LIMIT: usize = 10_000;
 /// How often one request is sent: a message that kills servers shall not kill them all.
 const SEND_LIMIT: u32 = 2;
+/// For so long a request to the Focus waits for what was said before it.
+const ORDER_LIMIT: Duration = Duration::from_secs(1);
 
 /// The requests, in the order in which they came.
 #[derive(Default)]
@@ -25,7 +31,15 @@ pub(super) struct Held {
     requests: BTreeMap<u64, HeldRequest>,
     numbers: BTreeMap<ServerKey, u64>,
     last_number: u64,
+    /// How many of them one connection has in one conference.
+    unanswered: BTreeMap<Talk, usize>,
+    /// What the Focus hears when these are answered, and when it does so anyhow.
+    later: BTreeMap<Talk, Vec<focus_host::Event>>,
+    later_until: VecDeque<(Time, Talk)>,
 }
+
+/// What one connection says in one conference.
+type Talk = (Flow, ConferenceUri);
 
 struct HeldRequest {
     mcu: McuUri,
@@ -45,14 +59,22 @@ impl Held {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.requests.first_key_value().map(|(_, held)| held.until)
+        let held = self.requests.first_key_value().map(|(_, held)| held.until);
+        held.into_iter().chain(self.later_until.front().map(|(until, _)| *until)).min()
     }
 
-    /// The request was answered, or its sender is gone.
-    pub(super) fn remove(&mut self, key: &ServerKey) {
-        if let Some(number) = self.numbers.remove(key) {
-            self.requests.remove(&number);
+    /// The request was answered. If it was the last of its connection in its conference, that is
+    /// returned.
+    fn remove(&mut self, key: &ServerKey) -> Option<Talk> {
+        let held = self.requests.remove(&self.numbers.remove(key)?)?;
+        let talk = (held.arrival.flow, held.mcu.conference);
+        let left = self.unanswered.get_mut(&talk)?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
         }
+        self.unanswered.remove(&talk);
+        Some(talk)
     }
 
     /// The request of this transaction, if it waits.
@@ -71,6 +93,7 @@ impl Held {
             return None;
         }
         self.last_number += 1;
+        *self.unanswered.entry((arrival.flow, mcu.conference.clone())).or_default() += 1;
         let held = HeldRequest {
             mcu,
             arrival: arrival.clone(),
@@ -91,6 +114,38 @@ impl Held {
 }
 
 impl FrontEnd {
+    /// Hands a request, or the end of a connection, to a Focus. What may end a session waits until what was
+    /// said before it has reached the MCU: on its shorter way it would overtake that.
+    pub(super) fn tell_in_order(
+        &mut self,
+        now: Time,
+        (flow, method): (Flow, Method),
+        conference: ConferenceUri,
+        event: focus_host::Event,
+        out: &mut Vec<Action>,
+    ) {
+        let talk = (flow, conference);
+        let may_overtake = matches!(method, Method::Bye | Method::Info);
+        if !may_overtake || !self.held.unanswered.contains_key(&talk) {
+            return tell(talk.1, event, out);
+        }
+        self.held.later_until.push_back((now + ORDER_LIMIT, talk.clone()));
+        self.held.later.entry(talk).or_default().push(event);
+    }
+
+    /// A request within a dialog with an MCU was answered.
+    pub(super) fn no_longer_held(&mut self, key: &ServerKey, out: &mut Vec<Action>) {
+        if let Some(talk) = self.held.remove(key) {
+            self.tell_later(&talk, out);
+        }
+    }
+
+    fn tell_later(&mut self, talk: &Talk, out: &mut Vec<Action>) {
+        for event in self.held.later.remove(talk).unwrap_or_default() {
+            tell(talk.1.clone(), event, out);
+        }
+    }
+
     /// Passes a participant's request within his dialog on to where `mcu` is.
     pub(super) fn forward_in_dialog(
         &mut self,
@@ -184,7 +239,10 @@ impl FrontEnd {
             if held.at.is_none() {
                 self.refuse_held(now, number, out);
             }
-            self.held.remove(&key);
+            self.no_longer_held(&key, out);
+        }
+        while let Some((_, talk)) = self.held.later_until.pop_front_if(|(until, _)| *until <= now) {
+            self.tell_later(&talk, out);
         }
     }
 

@@ -166,8 +166,10 @@ impl FrontEnd {
                 conferences.pop_first();
             }
         }
+        let what = (flow, request.method.clone());
         let request = Box::new(request);
-        tell(conference, focus_host::Event::Request { key, flow, sender, request }, out);
+        let event = focus_host::Event::Request { key, flow, sender, request };
+        self.tell_in_order(now, what, conference, event, out);
     }
 
     /// Step 8: an INVITE to an MCU waits until the Focus has let its sender in there.

@@ -10,7 +10,7 @@ use confab_server::{
 };
 use confab_sip::{Flow, Message, Method, Request, Response, ServerKey};
 
-use crate::desk::{CHAT, Desk, answer, tcp, tls};
+use crate::desk::{CHAT, CONFERENCE, Desk, answer, tcp, tls};
 
 const REMOTE: &str = "sip:192.0.2.20:5073;transport=tls";
 const LINK: Flow = Flow { id: 50, transport: confab_sip::Transport::Tls };
@@ -295,6 +295,60 @@ fn a_server_that_is_its_own_successor_has_time_as_well() {
     let there = desk.request_at(LINK);
     desk.receives(LINK, answer(&there, 481, "mcu"));
     assert_eq!(final_status(&mut desk), Some(481));
+}
+
+#[test]
+fn who_leaves_right_after_a_word_is_heard_first() {
+    let mut desk = Desk::open();
+    let mut session = Session::begin(&mut desk);
+    let leaves = |desk: &mut Desk| {
+        let mut bye = desk.request("BYE", CONFERENCE, "ann@example.test");
+        let to = format!("{};tag=focus", bye.headers.get("To").unwrap());
+        bye.headers.set("To", to);
+        desk.receives(tcp(1), bye);
+    };
+    let left = |desk: &mut Desk| {
+        let before = desk.done.len();
+        desk.done.retain(|action| !matches!(action, Action::ToFocus { .. }));
+        before - desk.done.len()
+    };
+    let mut words = Vec::new();
+    for _ in 0..2 {
+        session.ann_says(&mut desk);
+        words.push(desk.request_at(LINK));
+    }
+    leaves(&mut desk);
+    for (word, expected) in words.iter().zip([0, 1]) {
+        assert_eq!(left(&mut desk), 0);
+        desk.receives(LINK, answer(word, 202, "mcu"));
+        assert_eq!(left(&mut desk), expected);
+    }
+
+    // An MCU that does not answer holds nobody back.
+    session.ann_says(&mut desk);
+    leaves(&mut desk);
+    desk.waits(Duration::from_millis(900));
+    assert_eq!(left(&mut desk), 0);
+    desk.waits(Duration::from_millis(200));
+    assert_eq!(left(&mut desk), 1);
+
+    // Nor is a word lost with its connection.
+    let subscribe = desk.request("SUBSCRIBE", CONFERENCE, "ann@example.test");
+    desk.receives(tcp(1), subscribe);
+    assert_eq!(left(&mut desk), 1, "the Focus is to know of her connection");
+    desk.waits(Duration::from_secs(40));
+    desk.at(LINK);
+    session.ann_says(&mut desk);
+    let word = desk.request_at(LINK);
+    desk.hear(Event::FlowClosed { flow: tcp(1) });
+    assert_eq!(left(&mut desk), 0);
+    desk.receives(LINK, answer(&word, 202, "mcu"));
+    assert_eq!(left(&mut desk), 1);
+
+    // Who says nothing waits for nothing.
+    desk.waits(Duration::from_secs(40));
+    leaves(&mut desk);
+    assert_eq!(left(&mut desk), 1);
 }
 
 #[test]
