@@ -1,6 +1,6 @@
 //! Steps 6 and 7: the control link, C3P over HTTP between Focus, Conferencing Server Factory and
-//! conferencing servers (c3p §14). In one process the documents are handed over in
-//! [`InprocNetwork`], between processes they go over mutual TLS ([`Trust`]); they are the same.
+//! conferencing servers (c3p §14). In one process the bytes go over [`InprocNetwork`], between
+//! processes over mutual TLS ([`Trust`]); they are the same bytes.
 
 use std::{
     collections::BTreeMap,
@@ -117,20 +117,6 @@ pub enum Answer {
     Unavailable,
 }
 
-impl Answer {
-    /// Its status and body.
-    fn in_http(self) -> (StatusCode, Bytes) {
-        match self {
-            Answer::Document(body) => (StatusCode::OK, body),
-            Answer::Taken => (StatusCode::NO_CONTENT, Bytes::new()),
-            Answer::Unreadable(why) => (StatusCode::BAD_REQUEST, why.into()),
-            Answer::Forbidden(why) => (StatusCode::FORBIDDEN, why.into()),
-            Answer::NotFound => (StatusCode::NOT_FOUND, Bytes::new()),
-            Answer::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
-        }
-    }
-}
-
 /// Connections that wait for their next request, by where they lead.
 type Idle = BTreeMap<String, Vec<SendRequest<Full<Bytes>>>>;
 
@@ -168,16 +154,6 @@ impl ControlClient {
 
     async fn exchange(&self, url: &str, content_type: &str, body: Bytes) -> Result<Bytes, LinkError> {
         let place = Place::parse(url)?;
-        if place.port.is_none()
-            && let Some(desk) = self.network.desk(&place.host)
-        {
-            let path = place.uri.path().to_owned();
-            let answer = desk(Posted { path, content_type: content_type.to_owned(), body }).await;
-            return match answer.in_http() {
-                (status, body) if status.is_success() => Ok(body),
-                (status, _) => Err(LinkError::Refused { url: url.to_owned(), status }),
-            };
-        }
         let broken = |cause: Box<dyn std::error::Error + Send + Sync>| LinkError::Broken {
             url: url.to_owned(),
             cause,
@@ -300,19 +276,8 @@ impl Place<'_> {
     }
 }
 
-/// The server half within this process: hands each document that is posted to `host` in `network` to
-/// `handler`. Call it within a runtime.
-pub fn serve<H, F>(network: &InprocNetwork, host: &str, handler: H)
-where
-    H: Fn(Posted) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    let at_desk = handler.clone();
-    network.open_desk(host, Arc::new(move |posted| Box::pin(at_desk(posted))));
-    tokio::spawn(serve_streams(network.listen(host), handler));
-}
-
-async fn serve_streams<H, F>(mut listener: mpsc::Receiver<DuplexStream>, handler: H)
+/// The server half: hands each posted document to `handler` until the listener is dropped.
+pub async fn serve<H, F>(mut listener: mpsc::Receiver<DuplexStream>, handler: H)
 where
     H: Fn(Posted) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -384,14 +349,18 @@ where
         Ok(Err(_)) => return Ok(respond(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new())),
         Err(_) => return Ok(respond(StatusCode::REQUEST_TIMEOUT, Bytes::new())),
     };
-    let answer = handler(Posted { path, content_type, body: body.to_bytes() }).await;
-    let is_document = matches!(answer, Answer::Document(_));
-    let (status, body) = answer.in_http();
-    let mut response = respond(status, body);
-    if is_document {
-        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(CCCP));
-    }
-    Ok(response)
+    Ok(match handler(Posted { path, content_type, body: body.to_bytes() }).await {
+        Answer::Document(body) => {
+            let mut response = respond(StatusCode::OK, body);
+            response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(CCCP));
+            response
+        }
+        Answer::Taken => respond(StatusCode::NO_CONTENT, Bytes::new()),
+        Answer::Unreadable(why) => respond(StatusCode::BAD_REQUEST, why.into()),
+        Answer::Forbidden(why) => respond(StatusCode::FORBIDDEN, why.into()),
+        Answer::NotFound => respond(StatusCode::NOT_FOUND, Bytes::new()),
+        Answer::Unavailable => respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
+    })
 }
 
 fn respond(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {

@@ -1,11 +1,9 @@
 //! The in-memory network: named listeners and byte streams between them, for the parts of Confab
-//! that live in one process. What runs over it is the same HTTP and SIP as between processes; where
-//! nothing lies between them, documents are handed over without HTTP around them.
+//! that live in one process. What runs over it is the same HTTP and SIP as between processes.
 
 use std::{
     collections::BTreeMap,
     io,
-    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -13,8 +11,6 @@ use tokio::{
     io::DuplexStream,
     sync::mpsc::{self, Receiver, Sender},
 };
-
-use crate::control_link::{Answer, Posted};
 
 /// What names in this network end in.
 pub const INPROC: &str = ".inproc";
@@ -27,14 +23,10 @@ const BACKLOG: usize = 128;
 /// the stream, and returns what the listener gets.
 pub type Between = Arc<dyn Fn(&str, DuplexStream) -> DuplexStream + Send + Sync>;
 
-/// Somebody who takes documents as they are.
-pub(crate) type Desk = Arc<dyn Fn(Posted) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
-
 /// Who listens under which name.
 #[derive(Clone, Default)]
 pub struct InprocNetwork {
     listeners: Arc<Mutex<BTreeMap<String, Sender<DuplexStream>>>>,
-    desks: Arc<Mutex<BTreeMap<String, Desk>>>,
     between: Option<Between>,
 }
 
@@ -54,18 +46,6 @@ impl InprocNetwork {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         self.lock().insert(name.to_owned(), sender);
         receiver
-    }
-
-    /// Takes documents under `name`, if nothing lies between.
-    pub(crate) fn open_desk(&self, name: &str, desk: Desk) {
-        if self.is_whole() {
-            self.desks.lock().expect("nobody panics while holding the desks").insert(name.to_owned(), desk);
-        }
-    }
-
-    /// Who takes documents under `name`.
-    pub(crate) fn desk(&self, name: &str) -> Option<Desk> {
-        self.desks.lock().expect("nobody panics while holding the desks").get(name).cloned()
     }
 
     /// Opens a stream to the listener `name`.

@@ -286,13 +286,15 @@ async fn control_of(
 fn start_factory(network: &InprocNetwork, factory: &McuFactoryHost) {
     tokio::spawn(factory.clone().watch());
     let factory = factory.clone();
-    control_link::serve(network, FACTORY_HOST, move |posted| factory.clone().posted(posted));
+    let listener = network.listen(FACTORY_HOST);
+    tokio::spawn(control_link::serve(listener, move |posted| factory.clone().posted(posted)));
 }
 
 /// The Focuses, for those in this process.
 fn start_focuses(network: &InprocNetwork, directory: &FocusDirectory) {
     let directory = directory.clone();
-    control_link::serve(network, FOCUS_HOST, move |posted| directory.clone().posted(posted));
+    let listener = network.listen(FOCUS_HOST);
+    tokio::spawn(control_link::serve(listener, move |posted| directory.clone().posted(posted)));
 }
 
 fn front_end_machine(config: &Config, policy: &MeetingPolicy, addresses: Addresses) -> FrontEnd {

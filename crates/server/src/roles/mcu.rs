@@ -195,7 +195,7 @@ pub fn start_mcu(
     let control = ControlClient::new(network.clone());
     let role = Running::start(parts, config, place, host.into(), control, clock, flows.clone());
     let (mcu, answering) = (role.host.clone(), role.host.clone());
-    control_link::serve(network, host, move |posted| answering.clone().posted(posted));
+    tokio::spawn(control_link::serve(network.listen(host), move |posted| answering.clone().posted(posted)));
     let mut links = network.listen(&sip_host(host));
     tokio::spawn(async move {
         while let Some(stream) = links.recv().await {
