@@ -61,14 +61,23 @@ pub(super) struct Call {
     version: u32,
     /// What the ports are opened for.
     opening: Option<Opening>,
-    /// Our offer awaits its answer.
-    offered: bool,
+    /// In what our offer's answer is awaited.
+    offered: Option<AnswerIn>,
     /// How often our offer has met one of his (RFC 3261 §14.1).
     glares: u32,
     /// Since when the data plane knows it.
     since: Option<Time>,
     /// He asks to be told of the keys that others press.
     pub(super) wants_keys: bool,
+}
+
+/// What brings the answer to an offer of ours (RFC 3261 §13.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AnswerIn {
+    /// The 200 to our INVITE.
+    Response,
+    /// The ACK of our 200.
+    Ack,
 }
 
 /// One stream of a leg.
@@ -112,7 +121,7 @@ impl Call {
             session,
             version: 0,
             opening: None,
-            offered: false,
+            offered: None,
             glares: 0,
             since: None,
             wants_keys: false,
@@ -136,7 +145,7 @@ impl Call {
 
     /// Whether an offer is under way.
     pub(super) fn is_negotiating(&self) -> bool {
-        self.opening.is_some() || self.offered
+        self.opening.is_some() || self.offered.is_some()
     }
 
     fn stream(&mut self, kind: Kind) -> &mut Stream {
@@ -283,7 +292,7 @@ impl Room<Voices> {
                     out.push(Action::Respond { key: asked.key, response });
                 }
             },
-            Opening::Calling => match self.make_offer(id) {
+            Opening::Calling => match self.make_offer(id, AnswerIn::Response) {
                 Some(offer) => self.place_call(id, offer, out),
                 None => self.drop_call(now, id, out),
             },
@@ -299,7 +308,7 @@ impl Room<Voices> {
                 Ok(Answer { body, content_id: offer.content_id.clone() })
             }
             None => {
-                let body = self.make_offer(id).ok_or(Unfit::Address)?;
+                let body = self.make_offer(id, AnswerIn::Ack).ok_or(Unfit::Address)?;
                 Ok(Answer { body, content_id: None })
             }
         }
@@ -339,14 +348,14 @@ impl Room<Voices> {
         Ok(call.describe(address, media))
     }
 
-    fn make_offer(&mut self, id: LegId) -> Option<Bytes> {
+    fn make_offer(&mut self, id: LegId, answer_in: AnswerIn) -> Option<Bytes> {
         let options = self.medium.options;
         let call = self.medium.calls.get_mut(&id)?;
         let audio = call.audio.own.offer(options)?;
         let address = audio.address?;
         let video = if options.video { call.video.own.offer(options) } else { None };
         let media = std::iter::once(audio).chain(video).map(|medium| medium.write()).collect();
-        call.offered = true;
+        call.offered = Some(answer_in);
         Some(call.describe(address, media))
     }
 
@@ -368,7 +377,7 @@ impl Room<Voices> {
     ) -> bool {
         let options = self.medium.options;
         let Some(call) = self.medium.calls.get_mut(&id) else { return false };
-        call.offered = false;
+        call.offered = None;
         let Ok(Some(answer)) = sdp::body::read(headers, body) else { return false };
         for medium in &answer.sdp.media {
             let Some(kind) = kind_of(medium) else { continue };
@@ -392,9 +401,10 @@ impl Room<Voices> {
         true
     }
 
-    /// The ACK of a 200 that held our offer brings the answer.
+    /// The ACK of a 200 that held our offer brings the answer. One that comes to a successor may be of a 200
+    /// that was the lost server's.
     pub(super) fn offer_acknowledged(&mut self, now: Time, id: LegId, ack: &Request, out: &mut Vec<Action>) {
-        if self.medium.calls.get(&id).is_some_and(|call| call.offered)
+        if self.medium.calls.get(&id).is_some_and(|call| call.offered == Some(AnswerIn::Ack))
             && !self.take_answer(now, id, &ack.headers, &ack.body, out)
         {
             self.remove_leg(now, id, Some(NO_ANSWER), out);
@@ -403,7 +413,7 @@ impl Room<Voices> {
 
     /// Offers anew in a session that was another MCU's.
     fn offer_again(&mut self, now: Time, id: LegId, out: &mut Vec<Action>) {
-        let Some(offer) = self.make_offer(id) else {
+        let Some(offer) = self.make_offer(id, AnswerIn::Response) else {
             return self.remove_leg(now, id, Some(Farewell::failed(NO_PORTS)), out);
         };
         let Some(session) = self.roster.leg_mut(id).and_then(Leg::session_mut) else { return };
@@ -438,7 +448,7 @@ impl Room<Voices> {
             && let Some(call) = self.medium.calls.get_mut(&id)
             && call.glares < MAX_GLARES
         {
-            (call.offered, call.glares) = (false, call.glares + 1);
+            (call.offered, call.glares) = (None, call.glares + 1);
             return self.wake(now + GLARE_WAIT, Waking::Offer(id));
         }
         let response = response.filter(|response| (200..300).contains(&response.status));

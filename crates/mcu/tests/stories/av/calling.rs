@@ -110,3 +110,18 @@ fn an_offer_in_a_session_taken_over_that_meets_another_is_made_again() {
     next.wait(5);
     assert_eq!(next.inbox("ann", &Method::Invite).len(), 0, "one agreement is enough");
 }
+
+#[test]
+fn an_ack_that_the_lost_server_waited_for_is_no_answer_to_its_successor() {
+    let mut lost = voices(&["ann"]);
+    lost.tell(Event::Media(Plane::Speaking { legs: vec![LegId(1)] }));
+    let ann: User = lost.notifications.last().unwrap().users.clone().unwrap().users.remove(0);
+    let mut next = house(VOICES);
+    next.clients = std::mem::take(&mut lost.clients);
+    next.client("ann").answer = None;
+    let uri = next.uri().to_owned();
+    next.command(Verb::AddUser(AddUser { mcu_uri: Some(uri), keys: keys(), user: ann }));
+    assert_eq!(next.inbox("ann", &Method::Invite).len(), 1);
+    next.ack("ann");
+    assert_eq!(next.inbox("ann", &Method::Bye).len(), 0);
+}
