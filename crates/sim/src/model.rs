@@ -29,6 +29,19 @@ enum Known {
     Unknown,
 }
 
+/// Whether one phone hears another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// It does not, for no other reason than that the owner of one of them uses a newer one.
+    Aside,
+    /// That is not known.
+    Unknown,
+}
+
 /// Somebody who is in it.
 #[derive(Clone, Debug)]
 struct Person {
@@ -127,20 +140,23 @@ impl Model {
         self.muted.insert(who, Known::Unknown);
     }
 
-    /// Whether one phone hears another; none if that is not known. Of somebody's phones the newest he talks into is
-    /// the one he uses: the older ones neither hear nor are heard, unless he is muted altogether.
-    pub fn hears(&self, one: usize, other: usize) -> Option<bool> {
+    /// Whether one phone hears another. Of somebody's phones the newest he talks into is the one he uses: the older
+    /// ones neither hear nor are heard, unless he is muted altogether.
+    pub fn hears(&self, one: usize, other: usize) -> Hears {
         let (Some((hearer, ear)), Some((speaker, mouth))) = (self.find(one), self.find(other)) else {
-            return Some(false);
+            return Hears::No;
         };
         let is_unknown = |who: &str| self.muted.get(who) == Some(&Known::Unknown);
         if hearer == speaker || !ear.hears || !mouth.sends || self.muted.get(speaker) == Some(&Known::Muted) {
-            return Some(false);
+            return Hears::No;
         }
         if is_unknown(hearer) && self.people[hearer].phones.len() > 1 || is_unknown(speaker) {
-            return None;
+            return Hears::Unknown;
         }
-        Some(!self.is_left_aside(hearer, one) && !self.is_left_aside(speaker, other))
+        if self.is_left_aside(hearer, one) || self.is_left_aside(speaker, other) {
+            return Hears::Aside;
+        }
+        Hears::Yes
     }
 
     fn find(&self, phone: usize) -> Option<(&'static str, &Phone)> {

@@ -16,6 +16,7 @@ use crate::{
     deployment::user,
     faults::Faults,
     handset::{Handset, Make},
+    model::Hears,
     network::{Weather, Wire},
     sockets::Sockets,
 };
@@ -65,6 +66,17 @@ struct Phone {
     handset: Handset,
     wire: Wire,
     alive: bool,
+}
+
+/// Where those who talk and listen, and the naive conference, do not agree.
+#[derive(Default)]
+struct Differences {
+    /// Who hears whom he must not.
+    wrong: Vec<String>,
+    /// The same, where the owner of one of the two uses a newer phone.
+    aside: Vec<String>,
+    /// Who does not hear whom he should.
+    missing: Vec<String>,
 }
 
 impl Sound {
@@ -322,7 +334,10 @@ impl Story {
             self.everybody_talks().await;
             self.learns_of_losses();
             self.learns_of_directions();
-            let (wrong, missing) = self.differences_of_hearing();
+            let Differences { mut wrong, aside, mut missing } = self.differences_of_hearing();
+            // Who had just been taken over by another server as he spoke used the phone that it knew first until the
+            // newer one was there. That must end; a voice that is kept out nobody hears even then.
+            if self.is_shaken() { &mut missing } else { &mut wrong }.extend(aside);
             assert!(wrong.is_empty(), "seed {}: {wrong:#?}\nheld: {:#?}", self.seed, self.model);
             if missing.is_empty() {
                 return;
@@ -355,10 +370,9 @@ impl Story {
         say(self, &|handset| handset.talks(false));
     }
 
-    /// Who hears whom he must not, and who does not hear whom he should.
-    fn differences_of_hearing(&self) -> (Vec<String>, Vec<String>) {
-        let (mut wrong, mut missing) = (Vec::new(), Vec::new());
-        let Some(sound) = &self.sound else { return (wrong, missing) };
+    fn differences_of_hearing(&self) -> Differences {
+        let mut differences = Differences::default();
+        let Some(sound) = &self.sound else { return differences };
         for one in sound.alive() {
             let ear = &sound.phones[one].handset;
             let sources = ear.sources();
@@ -366,18 +380,19 @@ impl Story {
                 let mouth = &sound.phones[other].handset;
                 let strength = ear.strength(mouth.make().hz);
                 let named = sources.contains(&mouth.source());
+                let is_heard = strength > FAINT || named;
+                let heard = || format!("{one} hears {other}: {strength:.2}, named: {named}");
                 match self.model.hears(one, other) {
-                    Some(false) if strength > FAINT || named => {
-                        wrong.push(format!("{one} hears {other}: {strength:.2}, named: {named}"));
+                    Hears::No if is_heard => differences.wrong.push(heard()),
+                    Hears::Aside if is_heard => differences.aside.push(heard()),
+                    Hears::Yes if strength < HEARD => {
+                        differences.missing.push(format!("{one} does not hear {other}: {strength:.2}"));
                     }
-                    Some(true) if strength < HEARD => {
-                        missing.push(format!("{one} does not hear {other}: {strength:.2}"));
-                    }
-                    _ => {}
+                    Hears::No | Hears::Aside | Hears::Yes | Hears::Unknown => {}
                 }
             }
         }
-        (wrong, missing)
+        differences
     }
 
     /// All hang up, one way or another.
