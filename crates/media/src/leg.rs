@@ -475,6 +475,11 @@ impl Voice {
         self.outgoing.pending.as_ref().map_or(1, |pending| pending.full.div_ceil(160).max(1) as u32)
     }
 
+    /// What the peer missed lately of what it was sent, in 256ths.
+    pub fn peer_misses(&self) -> u8 {
+        self.reports.misses()
+    }
+
     /// How it was.
     pub fn quality(&self) -> Quality {
         let (received, lost) = (self.reception.received(), self.reception.lost());

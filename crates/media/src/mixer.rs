@@ -61,6 +61,8 @@ pub(crate) struct Mixer {
     /// Decodes now and then what says of itself that it is no voice, and the leg it is that has its turn.
     probe: Whole,
     turn: usize,
+    /// Ticks until it is asked again what the lines lose.
+    until_losses: usize,
     /// Who is heard in each variant, the dominant one first.
     sources: [Sources; VARIANTS],
     mix: Box<[i16; LONGEST_FRAME]>,
@@ -96,6 +98,7 @@ impl Mixer {
             noise: Noise::new(entropy.number() as u32),
             probe: Whole::default(),
             turn: 0,
+            until_losses: 0,
             sources: [Sources::default(); VARIANTS],
             mix: Box::new([0; LONGEST_FRAME]),
         }
@@ -149,6 +152,7 @@ impl Mixer {
     /// until now.
     pub fn play(&mut self, legs: &mut [Option<Leg>], dominant: Option<LegId>) {
         self.look_again(legs);
+        self.mind_losses(legs);
         self.choose(legs);
         for place in &mut self.places {
             if let Some(slot) = place.holder().map(|holder| holder.slot)
@@ -228,6 +232,21 @@ impl Mixer {
         let is_suspect = |leg: &&mut Leg| leg.voice.as_ref().is_some_and(|voice| voice.is_suspect());
         for leg in legs.iter_mut().flatten().filter(is_suspect).take(TALKERS) {
             clear_up(&mut self.probe, &mut self.mix, leg);
+        }
+    }
+
+    /// Once a second: what is encoded for many has to bear what the worst of their lines loses.
+    fn mind_losses(&mut self, legs: &[Option<Leg>]) {
+        if self.until_losses > 0 {
+            self.until_losses -= 1;
+            return;
+        }
+        self.until_losses = ROUND - 1;
+        for (index, output) in self.outputs.iter_mut().enumerate() {
+            let Some(output) = output.as_mut().filter(|output| output.can_repair()) else { continue };
+            let voices = legs.iter().flatten().filter_map(|leg| leg.voice.as_ref());
+            let listeners = voices.filter(|voice| output::index(voice.sends_as()) == Some(index));
+            output.expect_loss(listeners.map(|voice| voice.peer_misses()).max().unwrap_or(0));
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Reports {
     last: Option<(u32, Time)>,
     round_trip: Option<Duration>,
     sent_lost: Option<u64>,
+    /// What the peer missed lately, in 256ths.
+    misses: u8,
 }
 
 /// What we send.
@@ -44,6 +46,7 @@ impl Reports {
             last: None,
             round_trip: None,
             sent_lost: None,
+            misses: 0,
         };
         reports.wait(now);
         reports
@@ -62,6 +65,7 @@ impl Reports {
             };
             for report in reports.iter().filter(|report| report.ssrc == ssrc) {
                 self.sent_lost = Some(u64::try_from(report.lost).unwrap_or(0));
+                self.misses = report.fraction_lost;
                 self.round_trip = report.round_trip(now).or(self.round_trip);
             }
         }
@@ -117,6 +121,11 @@ impl Reports {
     /// What the peer reported lost, if it did.
     pub fn sent_lost(&self) -> Option<u64> {
         self.sent_lost
+    }
+
+    /// What the peer missed between its last two reports, in 256ths of what it was sent.
+    pub fn misses(&self) -> u8 {
+        self.misses
     }
 
     fn wait(&mut self, now: Time) {

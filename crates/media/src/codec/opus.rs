@@ -58,20 +58,16 @@ mod library {
     /// How hard the encoder works, of ten. Beyond this it costs more than can be heard in a voice.
     const COMPLEXITY: i32 = 5;
 
-    /// The loss we expect, in hundredths, for which packets bear a second copy of the one before.
-    const EXPECTED_LOSS: i32 = 5;
-
     /// Encodes one voice.
     pub struct Encoder(opus::Encoder);
 
     impl Encoder {
-        /// An encoder that has heard nothing; `None` if there is no memory for it.
+        /// An encoder that has heard nothing and expects no loss; `None` if there is no memory for it.
         pub fn new() -> Option<Encoder> {
             let mut encoder = opus::Encoder::new(48_000, Channels::Mono, Application::Voip).ok()?;
             encoder.set_bitrate(Bitrate::Bits(BIT_RATE)).ok()?;
             encoder.set_complexity(COMPLEXITY).ok()?;
             encoder.set_inband_fec(true).ok()?;
-            encoder.set_packet_loss_perc(EXPECTED_LOSS).ok()?;
             Some(Encoder(encoder))
         }
 
@@ -79,6 +75,12 @@ mod library {
         pub fn reset(&mut self) {
             // It fails for no encoder that was made.
             let _ = self.0.reset_state();
+        }
+
+        /// Of a hundred packets so many will be lost: if any are, each bears a second copy of the one before it
+        /// (RFC 6716 §2.1.7), which takes a third more work.
+        pub fn expect_loss(&mut self, percent: u8) {
+            let _ = self.0.set_packet_loss_perc(i32::from(percent));
         }
 
         /// Encodes the next frame so that it can be understood without those before it, or as usual again.
@@ -134,6 +136,11 @@ mod library {
 
         /// Cannot be.
         pub fn reset(&mut self) {
+            match *self {}
+        }
+
+        /// Cannot be.
+        pub fn expect_loss(&mut self, _: u8) {
             match *self {}
         }
 

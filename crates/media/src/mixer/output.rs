@@ -14,6 +14,10 @@ const CODECS: [Codec; 4] = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
 /// Bytes a frame takes at most; Opus takes a quarter of that in the mean.
 const LONGEST: usize = 400;
 
+/// More than so many hundredths is not made up for: a copy of everything makes the sound of all others worse
+/// who are sent the same.
+const MOST_LOSS: u32 = 15;
+
 /// The place of a codec's output; `None` if it is not mixed here.
 pub(crate) fn index(codec: Codec) -> Option<usize> {
     CODECS.iter().position(|known| *known == codec).filter(|_| codec.is_mixed())
@@ -23,6 +27,8 @@ pub(crate) fn index(codec: Codec) -> Option<usize> {
 pub(crate) struct Output {
     codec: Codec,
     tick: u32,
+    /// The loss that its packets are made for, in hundredths.
+    loss: u8,
     frames: Box<[Frame; VARIANTS]>,
 }
 
@@ -54,7 +60,7 @@ impl Output {
             mix: if codec.is_whole() { vec![0; LONGEST_FRAME] } else { Vec::new() },
             warm: false,
         };
-        Output { codec, tick: 1, frames: Box::new(std::array::from_fn(frame)) }
+        Output { codec, tick: 1, loss: 0, frames: Box::new(std::array::from_fn(frame)) }
     }
 
     /// What is encoded must have this rate.
@@ -65,6 +71,22 @@ impl Output {
     /// Whether a frame depends on those before it.
     pub fn remembers(&self) -> bool {
         self.codec.law().is_none()
+    }
+
+    /// Whether a packet can bear a copy of the one before.
+    pub fn can_repair(&self) -> bool {
+        self.codec.is_whole()
+    }
+
+    /// Somebody misses so many 256ths of what he is sent; from now on packets are made for that.
+    pub fn expect_loss(&mut self, missed: u8) {
+        let loss = (u32::from(missed) * 100).div_ceil(256).min(MOST_LOSS) as u8;
+        if std::mem::replace(&mut self.loss, loss) == loss {
+            return;
+        }
+        for encoder in self.frames.iter_mut().filter_map(|frame| frame.encoder.as_mut()) {
+            expect_loss(encoder, loss);
+        }
     }
 
     /// A new tick begins.
@@ -111,6 +133,7 @@ impl Output {
         if frame.tick != self.tick {
             if frame.encoder.is_none() {
                 frame.encoder = Encoder::new(self.codec);
+                frame.encoder.iter_mut().for_each(|encoder| expect_loss(encoder, self.loss));
             }
             let is_next = frame.tick.wrapping_add(1) == self.tick;
             frame.len = frame.encoder.as_mut().map_or(0, |encoder| {
@@ -135,6 +158,12 @@ impl Output {
             }
         }
         &self.frames[variant].bytes[..self.frames[variant].len]
+    }
+}
+
+fn expect_loss(encoder: &mut Encoder, loss: u8) {
+    if let Encoder::Opus(encoder) = encoder {
+        encoder.expect_loss(loss);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use confab_media::{
     Command, Event, Flow, LegId, Port,
     rtcp::{self, Packet, Report, SenderInfo, Writer},
+    rtp,
     session::{Codec, Gate, Kind, Quality},
 };
 
@@ -160,4 +161,41 @@ fn comfort_noise_is_neither_lost_nor_refused() {
     assert!(bed.phones[&two].hears(350.0, 5) > 0.5);
     let quality = close(&mut bed, one);
     assert_eq!((quality.received, quality.lost, quality.rejected), (60, 0, 0));
+}
+
+/// Packets of the last second that bear a copy of the one before: the flag behind that of the voice (RFC 6716 §4.2.4).
+fn with_copies(bed: &Bed, leg: LegId) -> usize {
+    let packets = &bed.phones[&leg].packets;
+    let payloads =
+        packets[packets.len() - 50..].iter().map(|packet| rtp::Packet::parse(packet).unwrap().payload);
+    payloads.filter(|payload| payload[0] >> 3 < 16 && payload[1] & 0x40 != 0).count()
+}
+
+#[test]
+fn opus_bears_copies_of_what_is_lost_while_somebodys_line_loses() {
+    let mut bed = Bed::default();
+    let one = bed.join(1, 1, Codec::Opus);
+    let two = bed.join(2, 2, Codec::Opus);
+    let talker = bed.join(3, 3, Codec::Pcmu);
+    for leg in [one, two] {
+        bed.phone(leg).talks = false;
+    }
+    // Copies are made of what is voice, and that is not what lasts.
+    let talk = |bed: &mut Bed| {
+        for _ in 0..20 {
+            bed.phone(talker).talks ^= true;
+            bed.run(10);
+        }
+    };
+    talk(&mut bed);
+    assert_eq!(with_copies(&bed, one), 0, "nothing is lost yet");
+    for (fraction_lost, copies) in [(26, true), (0, false)] {
+        let report = Report { ssrc: 0x5001, fraction_lost, ..Report::default() };
+        deliver(&mut bed, one, |out| out.receiver_report(101, &[report]));
+        talk(&mut bed);
+        for leg in [one, two] {
+            let count = with_copies(&bed, leg);
+            assert!(if copies { count > 10 } else { count == 0 }, "{leg:?} {fraction_lost}: {count}");
+        }
+    }
 }
