@@ -16,8 +16,8 @@ const MENDED: Duration = Duration::from_secs(61);
 
 impl Story {
     pub(super) async fn step(&mut self) {
-        // The next meeting has a new server for its chat.
-        self.mourned &= !self.model.is_empty() || !self.faults.are_over();
+        // The next meeting has a new server for its chat, which is not lost in what stands still yet.
+        self.mourned &= !self.model.is_empty() || !self.faults.are_over() || self.unsteady_until > self.now();
         if self.sound.is_some() && self.roll(2) == 0 {
             self.voice_step().await;
         } else {
