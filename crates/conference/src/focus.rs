@@ -318,6 +318,18 @@ pub enum Action {
         /// The command.
         request: cccp::Request,
     },
+    /// Step 7: the meeting is over, and the MCU is told to end it for those who are on it. If it is lost, or turns
+    /// out to be, another one takes them over first, or they would go on in nothing.
+    EndMcu {
+        /// Which MCU.
+        media: McuType,
+        /// The control link; `None` if it is lost and no other was there yet.
+        control_url: Option<String>,
+        /// What another one is commanded first: to take over each endpoint that can be.
+        heirs: Vec<cccp::Request>,
+        /// The command that ends it.
+        request: cccp::Request,
+    },
     /// Step 8: forward the INVITE to the MCU at this SIP URI.
     ForwardInvite {
         /// The INVITE.

@@ -416,6 +416,7 @@ impl FocusHost {
                 focus::Action::RefuseInvite { invite, reason } => self.refuse_invite(invite, reason, out),
                 wish @ (focus::Action::RequestMcu { .. }
                 | focus::Action::CommandMcu { .. }
+                | focus::Action::EndMcu { .. }
                 | focus::Action::Save { .. }
                 | focus::Action::SaveCalls { .. }
                 | focus::Action::CountPeople { .. }

@@ -15,6 +15,7 @@ use confab_server::{
     clock::Clock,
     config::Config,
     inproc::InprocNetwork,
+    mcu_host::McuHost,
     media_host::DataPlane,
     roles::{McuParts, Parts, start_mcu},
 };
@@ -102,6 +103,29 @@ impl House {
     }
 
     /// Vivian has somebody's voice kept out, or heard again.
+    /// From now on there is a second server of voices, behind a gate of the network between servers; a conference is
+    /// there in which nobody is yet.
+    async fn moves_behind_a_gate(&mut self, outside: &InprocNetwork) -> (McuHost, Gate) {
+        let inside = InprocNetwork::default();
+        let (clock, flows) = (self.deployment.server.clock, &self.deployment.server.flows);
+        // Of two that are idle the factory takes the one whose name comes first.
+        let (name, inner) = ("alpha.inproc", ["alpha.inproc", "alpha.inproc:sip"]);
+        let gate = Gate::new(clock, outside, &inside, &inner, &["mcufactory.inproc", "focus.inproc"]);
+        let parts = McuParts { mcu: Box::new(AvMcu::default()), media: Some(Arc::new(self.plane.clone())) };
+        let alpha = start_mcu(parts, &Config::default(), &inside, name, clock, flows);
+        self.vivian.leaves().await;
+        self.vivian.waits(HEALTH_PERIOD * 2).await;
+        let conference = NewConference {
+            subject: "It is cut off".into(),
+            invitees: vec![],
+            media: vec![McuType::Chat, McuType::AudioVideo],
+            admission: AdmissionPolicy::OpenAuthenticated,
+            expires: None,
+        };
+        self.conference = self.vivian.schedules_this(conference).await;
+        (alpha, gate)
+    }
+
     async fn mutes(&mut self, name: &str, muted: bool) {
         self.vivian.sees_that("the phone", |picture| picture.on_phones().contains(&name)).await;
         let outcome = self.vivian.commands(Command::Mute { user: user(name), muted }).await;
@@ -370,27 +394,47 @@ async fn voices_go_on_when_their_server_or_their_room_breaks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_was_cut_off_lets_go_of_its_rooms() {
-    let (outside, inside) = (InprocNetwork::default(), InprocNetwork::default());
+async fn a_meeting_that_ends_as_its_server_of_voices_breaks_ends_for_phones() {
+    let mut house = House::quiet().await;
+    let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
+    for phone in [&ann, &bob] {
+        phone.is_silent(true);
+    }
+    ann.waits(SECOND * 5).await;
+    // It breaks as it hears of the end.
+    house.faults.break_voices(1);
+    house.vivian.wants(Command::End).await;
+    ann.is_out().await;
+    bob.is_out().await;
+    assert_eq!(house.faults.lost_voices(), 1);
+    house.vivian.waits(SECOND).await;
+    assert_eq!((house.plane.ports(), house.plane.totals().rooms), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_that_ends_as_its_server_of_voices_is_cut_off_ends_for_phones() {
+    let outside = InprocNetwork::default();
     let mut house = House::on(Weather::default(), outside.clone()).await;
-    let (clock, flows) = (house.deployment.server.clock, &house.deployment.server.flows);
-    // Of two that are idle the factory takes the one whose name comes first.
-    let (name, inner) = ("alpha.inproc", ["alpha.inproc", "alpha.inproc:sip"]);
-    let gate = Gate::new(clock, &outside, &inside, &inner, &["mcufactory.inproc", "focus.inproc"]);
-    let parts = McuParts { mcu: Box::new(AvMcu::default()), media: Some(Arc::new(house.plane.clone())) };
-    let alpha = start_mcu(parts, &Config::default(), &inside, name, clock, flows);
-    house.vivian.leaves().await;
-    house.vivian.waits(HEALTH_PERIOD * 2).await;
-    house.conference = house
-        .vivian
-        .schedules_this(NewConference {
-            subject: "It is cut off".into(),
-            invitees: vec![],
-            media: vec![McuType::Chat, McuType::AudioVideo],
-            admission: AdmissionPolicy::OpenAuthenticated,
-            expires: None,
-        })
-        .await;
+    let (alpha, gate) = house.moves_behind_a_gate(&outside).await;
+    let before = house.plane.totals().rooms;
+    house.vivian.joins(&house.conference).await;
+    let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
+    assert_eq!(alpha.conference_count(), 1, "the conference is behind the gate");
+    gate.shut();
+    house.vivian.wants(Command::End).await;
+    ann.is_out().await;
+    bob.is_out().await;
+    gate.open();
+    ann.waits(HEALTH_LIMIT).await;
+    assert_eq!((alpha.conference_count(), house.plane.ports()), (0, 0));
+    assert_eq!(house.plane.totals().rooms, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_cut_off_lets_go_of_its_rooms() {
+    let outside = InprocNetwork::default();
+    let mut house = House::on(Weather::default(), outside.clone()).await;
+    let (alpha, gate) = house.moves_behind_a_gate(&outside).await;
     let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
     assert_eq!(alpha.conference_count(), 1, "the conference is behind the gate");
     let before = house.plane.totals().rooms;

@@ -147,27 +147,12 @@ impl Focus {
         }
         let mut left_out = Vec::new();
         for (user, legs) in self.legs_on(media) {
-            let waits = self.lobby.roster.holds(&user);
-            for mut leg in legs {
-                // What its predecessor knew of the lobby may be old.
-                if waits {
-                    leg.status = Some(EndpointStatus::OnHold);
-                } else if leg.status == Some(EndpointStatus::OnHold) {
-                    leg.status = Some(EndpointStatus::Connected);
-                }
-                leg.handover = self.mcus.handovers().of(media, &user, &leg.entity).cloned();
-                if leg.handover.is_none() {
-                    left_out.push((user.clone(), leg.entity));
-                    continue;
-                }
+            for leg in legs {
                 let endpoint = leg.entity.clone();
-                let Some(mut person) = self.roster_of(&user).document(&user) else { continue };
-                person.endpoints = vec![leg];
-                let command = Command::AddUser(AddUser {
-                    mcu_uri: Some(self.record.uri.mcu(media).to_string()),
-                    keys: self.keys(),
-                    user: person,
-                });
+                let Some(command) = self.take_over(media, &user, leg) else {
+                    left_out.push((user.clone(), endpoint));
+                    continue;
+                };
                 if let Some(moving) = self.mcus.handovers().moving.get_mut(&media) {
                     moving.untold.entry(user.clone()).or_default().insert(endpoint.clone());
                 }
@@ -177,6 +162,33 @@ impl Focus {
         for (user, endpoint) in left_out {
             self.drop_leg(now, media, &user, &endpoint, out);
         }
+    }
+
+    /// What has a successor go on with an endpoint of somebody's, if its predecessor said what that needs.
+    fn take_over(&mut self, media: McuType, user: &UserUri, mut leg: Endpoint) -> Option<Command> {
+        // What its predecessor knew of the lobby may be old.
+        if self.lobby.roster.holds(user) {
+            leg.status = Some(EndpointStatus::OnHold);
+        } else if leg.status == Some(EndpointStatus::OnHold) {
+            leg.status = Some(EndpointStatus::Connected);
+        }
+        leg.handover = Some(self.mcus.handovers().of(media, user, &leg.entity)?.clone());
+        let mut person = self.roster_of(user).document(user)?;
+        person.endpoints = vec![leg];
+        let mcu_uri = Some(self.record.uri.mcu(media).to_string());
+        Some(Command::AddUser(AddUser { mcu_uri, keys: self.keys(), user: person }))
+    }
+
+    /// What has another MCU go on with all endpoints on this one.
+    pub(super) fn heirs(&mut self, media: McuType) -> Vec<cccp::Request> {
+        let mut heirs = Vec::new();
+        for (user, legs) in self.legs_on(media) {
+            for leg in legs {
+                let command = self.take_over(media, &user, leg);
+                heirs.extend(command.map(|command| self.mcu_request(media, command)));
+            }
+        }
+        heirs
     }
 
     /// The successor took an endpoint over, at `server_uri`, or did not. With the last of them the

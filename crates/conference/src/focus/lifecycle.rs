@@ -115,9 +115,14 @@ impl Focus {
     pub(super) fn end(&mut self, now: Time, ending: Ending, out: &mut Vec<Action>) {
         self.send_changes(now, out);
         for (media, mcu) in self.mcus.take_all() {
-            if let Mcu::Ready { control_url, .. } = mcu {
+            let control_url = match mcu {
+                Mcu::Ready { control_url } => Some(control_url),
+                Mcu::Unassigned | Mcu::Provisioning { .. } | Mcu::Retrying { .. } => None,
+            };
+            let heirs = self.heirs(media);
+            if control_url.is_some() || !heirs.is_empty() {
                 let request = self.end_request(media);
-                out.push(Action::CommandMcu { media, control_url, request });
+                out.push(Action::EndMcu { media, control_url, heirs, request });
             }
         }
         for invite in self.mcus.take_invites() {

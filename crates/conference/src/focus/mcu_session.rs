@@ -330,7 +330,7 @@ impl Focus {
         Some(request_id)
     }
 
-    fn mcu_request(&mut self, media: McuType, command: Command) -> cccp::Request {
+    pub(super) fn mcu_request(&mut self, media: McuType, command: Command) -> cccp::Request {
         cccp::Request {
             request_id: self.mcus.next_request_id(),
             from: self.record.uri.to_string(),

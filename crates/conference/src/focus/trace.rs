@@ -119,7 +119,7 @@ impl Traced for Action {
             Action::RequestMcu { media } => {
                 FlowNote::new(5, Focus, McuFactory, format!("{}?", media.as_str()))
             }
-            Action::CommandMcu { media, request, .. } => {
+            Action::CommandMcu { media, request, .. } | Action::EndMcu { media, request, .. } => {
                 FlowNote::new(7, Focus, mcu(*media), command(request))
             }
             Action::ForwardInvite { media, .. } => FlowNote::new(8, Focus, mcu(*media), "INVITE forwarded"),

@@ -109,7 +109,7 @@ pub fn ended(done: &[Action], join: JoinId) -> Option<Ending> {
 pub fn mcu_commands(done: &[Action]) -> Vec<Request> {
     done.iter()
         .filter_map(|action| match action {
-            Action::CommandMcu { request, .. } => Some(request.clone()),
+            Action::CommandMcu { request, .. } | Action::EndMcu { request, .. } => Some(request.clone()),
             _ => None,
         })
         .collect()

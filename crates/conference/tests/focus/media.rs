@@ -199,6 +199,37 @@ fn dialogs_are_led_to_a_successor_that_has_them_all() {
 }
 
 #[test]
+fn what_ends_on_a_lost_server_ends_on_another() {
+    for is_lost in [false, true] {
+        let mut stage = chatting();
+        if is_lost {
+            stage.hear(Event::McuLost { media: McuType::Chat });
+            stage.look();
+        }
+        stage.hear(Event::EndRequested);
+        let done = stage.look();
+        let ends = done.iter().filter_map(|action| match action {
+            Action::EndMcu { media, control_url, heirs, request } => {
+                Some((media, control_url, heirs, request))
+            }
+            _ => None,
+        });
+        let [(media, control_url, heirs, request)] = ends.collect::<Vec<_>>()[..] else {
+            panic!("{done:#?}")
+        };
+        assert_eq!((*media, control_url.as_deref()), (McuType::Chat, (!is_lost).then_some(CONTROL_URL)));
+        assert!(matches!(&request.commands[..], [Command::DeleteConference(_)]));
+        let [heir] = &heirs[..] else { panic!("Ann alone can go on elsewhere: {heirs:#?}") };
+        let Command::AddUser(add) = &heir.commands[0] else { panic!("{heir:#?}") };
+        assert_eq!(add.user.endpoints[0].handover.as_deref(), Some("ann's session"));
+    }
+    let mut stage = Stage::new();
+    stage.join("ann");
+    stage.hear(Event::EndRequested);
+    assert!(mcu_commands(&stage.look()).is_empty(), "where nobody was nothing ends");
+}
+
+#[test]
 fn without_a_successor_everybody_leaves_the_medium_in_the_end() {
     let mut stage = chatting();
     stage.hear(Event::McuLost { media: McuType::Chat });

@@ -3,6 +3,7 @@
 
 mod carrier;
 pub(crate) mod look_again;
+mod parting;
 mod saving;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use carrier::Carrier;
+use carrier::{Carrier, Order};
 use confab_conference::{
     focus::{self, Focus},
     policy::MeetingPolicy,
@@ -25,6 +26,7 @@ use confab_schema::{
     uri::{ConferenceUri, McuType},
 };
 use confab_store::{Store, StoreError};
+use parting::Parting;
 use saving::Savers;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -70,6 +72,35 @@ pub struct FocusServices {
     pub front_end: mpsc::Sender<front_end::Event>,
     /// What runs as the Focus of each conference.
     pub make_host: MakeHost,
+}
+
+impl FocusServices {
+    /// Steps 5 and 6: has the factory provision a conference on an MCU, which posts to `callback`.
+    async fn provision(
+        &self,
+        conference: &ConferenceUri,
+        media: McuType,
+        callback: String,
+    ) -> Option<Provisioned> {
+        let mut info = ConferenceInfo::partial(conference.to_string(), 1);
+        info.view = Some(ConferenceView::of_types(&[media]));
+        let request = cccp::Request {
+            request_id: 1,
+            from: callback.clone(),
+            to: self.factory_url.clone(),
+            commands: vec![Command::AddConference {
+                info: Box::new(info),
+                connection_info: vec![(FOCUS_URL.to_owned(), callback)],
+            }],
+        };
+        match self.control.post(&self.factory_url, CCCP, request.to_bytes()).await {
+            Ok(body) => Provisioned::read(&body),
+            Err(error) => {
+                debug!(%conference, %error, "the Conferencing Server Factory gave no server");
+                None
+            }
+        }
+    }
 }
 
 /// The active conferences. Cheap to clone; all clones are one.
@@ -187,6 +218,12 @@ impl FocusDirectory {
     pub fn counts(&self) -> (usize, usize) {
         let active = self.active();
         (active.conferences.len(), active.callbacks.len())
+    }
+
+    /// Whether `conference` is active with another Focus than the one to which `events` leads.
+    fn has_another(&self, conference: &ConferenceUri, events: &mpsc::Sender<Event>) -> bool {
+        let active = self.active();
+        active.conferences.get(conference).is_some_and(|entry| !entry.events.same_channel(events))
     }
 
     /// Whether `conference` is active.
@@ -352,7 +389,7 @@ impl FocusDirectory {
 /// Who carries the commands to one MCU.
 struct Courier {
     control_url: String,
-    commands: mpsc::UnboundedSender<cccp::Request>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 /// The hands of one Focus.
@@ -408,7 +445,20 @@ impl Shell {
         match action {
             focus::Action::RequestMcu { media } => self.request_mcu(media),
             focus::Action::CommandMcu { media, control_url, request } => {
-                self.courier(media, control_url, request);
+                self.courier(media, control_url, Order::Command(request));
+            }
+            focus::Action::EndMcu { media, control_url, heirs, request } => {
+                let parting = Parting { media, heirs, request };
+                match control_url {
+                    Some(control_url) => self.courier(media, control_url, Order::End(parting)),
+                    None => {
+                        let (directory, conference) = (self.directory.clone(), self.conference.clone());
+                        let events = self.events.clone();
+                        tokio::spawn(
+                            async move { parting.elsewhere(&directory, &conference, &events).await },
+                        );
+                    }
+                }
             }
             focus::Action::Save { record, change } => return self.save(*record, change).await,
             focus::Action::SaveCalls { calls } => {
@@ -479,26 +529,7 @@ impl Shell {
         self.directory.active().expect_posts(token, &conference, media);
         let (directory, events) = (self.directory.clone(), self.events.clone());
         tokio::spawn(async move {
-            let mut info = ConferenceInfo::partial(conference.to_string(), 1);
-            info.view = Some(ConferenceView::of_types(&[media]));
-            let request = cccp::Request {
-                request_id: 1,
-                from: callback.clone(),
-                to: services.factory_url.clone(),
-                commands: vec![Command::AddConference {
-                    info: Box::new(info),
-                    connection_info: vec![(FOCUS_URL.to_owned(), callback)],
-                }],
-            };
-            let answer = services.control.post(&services.factory_url, CCCP, request.to_bytes()).await;
-            let provisioned = match answer {
-                Ok(body) => Provisioned::read(&body),
-                Err(error) => {
-                    debug!(%conference, %error, "the Conferencing Server Factory gave no server");
-                    None
-                }
-            };
-            let event = match provisioned {
+            let event = match services.provision(&conference, media, callback).await {
                 Some(Provisioned { control_url, server_uri }) => {
                     directory.mcu_provisioned(&conference, media, &control_url, server_uri);
                     focus::Event::McuReady { media, control_url }
@@ -513,10 +544,10 @@ impl Shell {
 
     /// Step 7: hands a command to the MCU's courier. A successor gets one of its own, which does not
     /// wait for an MCU that is lost.
-    fn courier(&mut self, media: McuType, control_url: String, request: cccp::Request) {
+    fn courier(&mut self, media: McuType, control_url: String, order: Order) {
         if self.couriers.get(&media).is_none_or(|courier| courier.control_url != control_url) {
             // Unbounded, yet the Focus bounds it: it holds back commands it has not been answered.
-            let (commands, queue) = mpsc::unbounded_channel();
+            let (orders, queue) = mpsc::unbounded_channel();
             let carrier = Carrier {
                 media,
                 url: control_url.clone(),
@@ -525,11 +556,11 @@ impl Shell {
                 events: self.events.clone(),
             };
             tokio::spawn(carrier.carry(queue));
-            self.couriers.insert(media, Courier { control_url, commands });
+            self.couriers.insert(media, Courier { control_url, orders });
         }
         if let Some(courier) = self.couriers.get(&media) {
             // The courier ends only with this Focus.
-            let _ = courier.commands.send(request);
+            let _ = courier.orders.send(order);
         }
     }
 }

@@ -167,7 +167,7 @@ fn who_breaks_twice_within_a_minute_ends_the_meeting() {
     let told = hall.sent_to(&watcher);
     assert_eq!(header(&told.last().unwrap().request, "Subscription-State"), "terminated;reason=noresource");
     let deleted = hall.done.iter().any(|action| {
-        let Action::Focus(focus::Action::CommandMcu { request, .. }) = action else { return false };
+        let Action::Focus(focus::Action::EndMcu { request, .. }) = action else { return false };
         request.commands == [Command::DeleteConference(ConferenceKeys::of(CONFERENCE))]
     });
     assert!(deleted, "the MCU need not keep the conference");

@@ -359,7 +359,7 @@ impl Stage {
                 Action::RequestMcu { .. } => {
                     assert!(!std::mem::replace(&mut self.wanted, true), "one MCU is asked for at a time");
                 }
-                Action::CommandMcu { request, .. } => {
+                Action::CommandMcu { request, .. } | Action::EndMcu { request, .. } => {
                     let known = self.orders.insert(request.request_id, request);
                     assert!(known.is_none(), "an MCU tells its commands apart");
                 }

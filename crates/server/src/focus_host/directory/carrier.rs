@@ -10,8 +10,16 @@ use confab_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Event, FocusDirectory};
+use super::{Event, FocusDirectory, parting::Parting};
 use crate::control_link::CCCP;
+
+/// What an MCU is to be told.
+pub(super) enum Order {
+    /// A command.
+    Command(cccp::Request),
+    /// That the meeting is over. If it does not hear it, another one is to see to it.
+    End(Parting),
+}
 
 /// Posts commands to an MCU, one after the other.
 pub(super) struct Carrier {
@@ -23,9 +31,13 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    pub(super) async fn carry(self, mut commands: mpsc::UnboundedReceiver<cccp::Request>) {
+    pub(super) async fn carry(self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let Carrier { media, url, directory, conference, events } = self;
-        while let Some(request) = commands.recv().await {
+        while let Some(order) = orders.recv().await {
+            let (request, parting) = match order {
+                Order::Command(request) => (request, None),
+                Order::End(parting) => (parting.request.clone(), Some(parting)),
+            };
             let request_id = request.request_id;
             let answer = directory.services.control.post(&url, CCCP, request.to_bytes()).await;
             let event = match answer.map(|body| cccp::Response::parse(&body)) {
@@ -41,6 +53,9 @@ impl Carrier {
                 }
                 Err(error) => {
                     warn!(%error, "a command did not reach its MCU");
+                    if let Some(parting) = parting {
+                        parting.elsewhere(&directory, &conference, &events).await;
+                    }
                     focus::Event::McuUnreachable { media, request_id }
                 }
             };
@@ -50,7 +65,7 @@ impl Carrier {
 }
 
 /// What became of those who were in to the last, from an MCU's answer to `deleteConference`.
-fn last_calls(response: &mut cccp::Response) -> Vec<CallRecord> {
+pub(super) fn last_calls(response: &mut cccp::Response) -> Vec<CallRecord> {
     match response.results.first_mut().map(|result| &mut result.body) {
         Some(ResultBody::Conference(info)) => std::mem::take(&mut info.calls),
         _ => Vec::new(),
