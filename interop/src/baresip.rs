@@ -75,6 +75,16 @@ impl Baresip {
         Baresip::run(scratch, user, voice, &SocketAddr::new(voice.address, 0).to_string(), &line)
     }
 
+    /// Starts one of somebody who has no account but the conference's key.
+    pub fn stranger(scratch: &Scratch, user: &str, server: SocketAddr, key: &str, voice: &Voice) -> Baresip {
+        let line = format!(
+            "<sip:{user}@anonymous.invalid;transport=tcp>;auth_user={user};auth_pass={key};\
+             outbound=\"sip:{server};transport=tcp\";regint=0;{}",
+            parameters(voice)
+        );
+        Baresip::run(scratch, user, voice, &SocketAddr::new(voice.address, 0).to_string(), &line)
+    }
+
     /// Starts a phone without a registrar that is called at this address.
     pub fn unregistered(scratch: &Scratch, user: &str, address: SocketAddr, voice: &Voice) -> Baresip {
         let line = format!("<sip:{user}@{address};transport=tcp>;regint=0;{}", parameters(voice));

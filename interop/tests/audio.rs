@@ -367,3 +367,38 @@ fn when_all_are_muted_the_presenter_alone_is_heard() {
         nobody_heard_himself(&ears);
     });
 }
+
+#[test]
+fn a_phone_without_an_account_joins_by_the_conference_key() {
+    let test = "a_phone_without_an_account_joins_by_the_conference_key";
+    namespace::run(test, &[Tool::Baresip, Tool::Sipp, Tool::Namespace], |scratch| {
+        let more = format!(
+            "\n[media]\naddresses = [\"{}\"]\n[conferences]\nallow_anonymous = true\n",
+            namespace::ADDRESS
+        );
+        let mut server = Server::start_with(scratch, Authentication::Nobody, &more);
+        let (alice, conference) = maker(scratch, &mut server, "alice", &Voice::plain(ALICE));
+        let (_, id) = conference.rsplit_once(':').expect("a conference's URI ends in its ID");
+        let opening = Scenario {
+            file: "factory_open",
+            server: Some(server.address()),
+            transport: Transport::Tcp,
+            user: "alice",
+            password: "unused",
+            authenticated_uri: "example.test",
+            keys: &[("conf", id)],
+            call_id: None,
+        };
+        Sipp::run(scratch, &opening);
+        let stranger =
+            |name, key, tone| Baresip::stranger(scratch, name, server.address(), key, &Voice::plain(tone));
+        let mut guest = stranger("guest", "harvest-2026", PAT);
+        guest.dial(&conference);
+        let ears = [(alice.ear(), ALICE), (guest.ear(), PAT)];
+        all_hear_each_other(&ears);
+        nobody_heard_himself(&ears);
+        let mut guessing = stranger("guessing", "harvest-2025", BOB);
+        guessing.command("dial", &conference);
+        guessing.wait("CALL_CLOSED");
+    });
+}

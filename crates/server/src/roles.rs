@@ -325,8 +325,8 @@ fn authority(config: &Config) -> Option<DigestAuthority> {
     config.auth.contains(&AuthScheme::Digest).then(|| authority().with_algorithms(algorithms()))
 }
 
-/// Who challenges people who do not sign in, if they may join: with MD5-sess first, which is all that
-/// clients of that time know for it.
+/// Who challenges people who do not sign in, if they may join: OCS clients with MD5-sess first, which is all
+/// they know for it.
 fn anonymous(config: &Config) -> Option<DigestAuthority> {
     let others = config.digest_algorithms.iter().map(|algorithm| (*algorithm).into());
     let algorithms = std::iter::once(Algorithm::Md5Sess).chain(others).collect();

@@ -77,8 +77,8 @@ mod library {
             let _ = self.0.reset_state();
         }
 
-        /// Of a hundred packets so many will be lost: if any are, each bears a second copy of the one before it
-        /// (RFC 6716 §2.1.7), which takes a third more work.
+        /// Of a hundred packets so many will be lost: if any are, those with a voice bear a second copy of the one
+        /// before (RFC 6716 §2.1.7).
         pub fn expect_loss(&mut self, percent: u8) {
             let _ = self.0.set_packet_loss_perc(i32::from(percent));
         }

@@ -16,7 +16,7 @@ use confab_machine::Time;
 use confab_schema::uri::{ConferenceUri, OpaqueTarget, UserUri};
 use confab_sip::{
     Flow, Request, Response, ServerKey,
-    auth::{self, Asker, DigestAuthority, Ha1s, Verdict},
+    auth::{self, Algorithm, Asker, DigestAuthority, Ha1s, Verdict},
 };
 
 use super::{Action, Arrival, FrontEnd, Unavailable, authenticate::credentials};
@@ -281,9 +281,14 @@ impl FrontEnd {
         let Some(anonymous) = &mut self.anonymous else { return };
         let opaque = self.entropy.hex::<4>();
         let realm = conference.organizer.address();
+        // Deviation: MS-SIPAE shows MD5-sess alone. Clients of that kind name an epid; plain phones give up at a
+        // challenge with a hash they do not know, wherever it stands, and know no MD5-sess.
+        let is_ms = arrival.request.headers.from().is_ok_and(|from| from.epid().is_some());
+        let mut challenges = anonymous.authority.challenge_in(now, realm, &opaque, stale);
+        challenges.retain(|challenge| is_ms || challenge.algorithm != Algorithm::Md5Sess);
         let mut response = Response::to(&arrival.request, Asker::Server.status());
-        for challenge in anonymous.authority.challenge_in(now, realm, &opaque, stale) {
-            response = response.with_header(Asker::Server.challenge_header(), challenge);
+        for challenge in challenges {
+            response = response.with_header(Asker::Server.challenge_header(), challenge.to_string());
         }
         self.respond(now, &arrival.key, response, out);
     }

@@ -60,7 +60,10 @@ fn the_challenge_is_the_organizers() {
     let mut desk = desk();
     let mut opaques = Vec::new();
     for method in ["INVITE", "SUBSCRIBE", "BYE"] {
-        let refused = desk.asks(tls(1), method, CONFERENCE, GUEST).unwrap();
+        let mut request = desk.request(method, CONFERENCE, GUEST);
+        let from = request.headers.get("From").unwrap().to_string();
+        request.headers.set("From", format!("{from};epid=c0ffee"));
+        let refused = desk.sends(tls(1), &request).unwrap();
         assert_eq!(refused.status, 401, "{method}");
         let header = refused.headers.get("WWW-Authenticate").unwrap();
         let challenge = Challenge::parse(header).unwrap();
@@ -73,6 +76,14 @@ fn the_challenge_is_the_organizers() {
     opaques.dedup();
     assert_eq!(opaques.len(), 3, "each has its own");
     assert!(desk.is_quiet(), "the Focus hears of none");
+}
+
+#[test]
+fn a_plain_phone_is_not_asked_what_it_does_not_know() {
+    let mut desk = desk();
+    let refused = desk.asks(tls(1), "INVITE", CONFERENCE, GUEST).unwrap();
+    let challenges: Vec<String> = refused.headers.all("WWW-Authenticate").map(ToString::to_string).collect();
+    assert!(challenges.len() == 1 && challenges[0].contains("algorithm=MD5,"), "{challenges:?}");
 }
 
 #[test]

@@ -91,7 +91,10 @@ impl Desk {
             conference_factory: Some(user("conference")),
             addresses: Addresses { name: "sip.example.test".into(), sent_by: sent_by.into() },
             authority,
-            anonymous: Some(DigestAuthority::new(DOMAIN, [8; 32]).with_algorithms(vec![Algorithm::Md5Sess])),
+            anonymous: Some(
+                DigestAuthority::new(DOMAIN, [8; 32])
+                    .with_algorithms(vec![Algorithm::Md5Sess, Algorithm::Md5]),
+            ),
             users: Users::new(settings, Entropy::from_seed([2; 32])),
             entropy: Entropy::from_seed([3; 32]),
         };

@@ -84,28 +84,26 @@ impl DigestAuthority {
     /// own (RFC 8760 §2.3). `stale` after [`Verdict::Stale`].
     pub fn challenge(&mut self, now: Time, stale: bool) -> Vec<String> {
         let realm = self.realm.clone();
-        self.challenges(now, &realm, None, stale)
+        self.challenges(now, &realm, None, stale).iter().map(Challenge::to_string).collect()
     }
 
-    /// The same in another realm. `opaque` is what the client sends back with its answer.
-    pub fn challenge_in(&mut self, now: Time, realm: &str, opaque: &str, stale: bool) -> Vec<String> {
+    /// The same in another realm, to be told as far as the client understands it. `opaque` is what it sends back
+    /// with its answer.
+    pub fn challenge_in(&mut self, now: Time, realm: &str, opaque: &str, stale: bool) -> Vec<Challenge> {
         self.challenges(now, realm, Some(opaque), stale)
     }
 
-    fn challenges(&mut self, now: Time, realm: &str, opaque: Option<&str>, stale: bool) -> Vec<String> {
+    fn challenges(&mut self, now: Time, realm: &str, opaque: Option<&str>, stale: bool) -> Vec<Challenge> {
         self.issued += 1;
         let nonce = self.nonce((now.as_micros(), self.issued), realm);
         self.algorithms
             .iter()
-            .map(|algorithm| {
-                let challenge = Challenge {
-                    realm: realm.to_owned(),
-                    nonce: nonce.clone(),
-                    opaque: opaque.map(str::to_owned),
-                    algorithm: *algorithm,
-                    stale,
-                };
-                challenge.to_string()
+            .map(|algorithm| Challenge {
+                realm: realm.to_owned(),
+                nonce: nonce.clone(),
+                opaque: opaque.map(str::to_owned),
+                algorithm: *algorithm,
+                stale,
             })
             .collect()
     }
@@ -315,6 +313,7 @@ mod tests {
         let algorithms = vec![Algorithm::Md5Sess, Algorithm::Md5];
         let mut authority = authority().with_algorithms(algorithms);
         let challenge = authority.challenge_in(START, "ann@example.test", "00C0FFEE", false);
+        let challenge: Vec<String> = challenge.iter().map(Challenge::to_string).collect();
         assert!(challenge[0].contains("realm=\"ann@example.test\"") && challenge[0].contains("MD5-sess"));
         assert!(challenge.iter().all(|offer| offer.contains("opaque=\"00C0FFEE\"")));
         let uri: Uri = URI.parse().unwrap();
