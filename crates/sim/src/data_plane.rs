@@ -202,6 +202,10 @@ impl Hosted {
         match order {
             Order::Open(ports) => self.hands.ports.extend(ports),
             Order::Command(command) => {
+                // Also of a call that came to nothing, of which the room never heard.
+                if let Command::Close { leg } = &command {
+                    self.hands.closed.push(*leg);
+                }
                 self.room.command(self.clock.now(), command, &mut self.hands);
                 self.hands.close();
                 self.wake();

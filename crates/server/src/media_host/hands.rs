@@ -34,7 +34,7 @@ pub(super) struct Hands {
     places: BTreeMap<Port, [Option<usize>; 2]>,
     pub says: UnboundedSender<Said>,
     /// Legs that are over, whose sockets are to be closed.
-    closed: Vec<LegId>,
+    pub closed: Vec<LegId>,
     /// Datagrams that went out and have not been counted.
     sent: u64,
     pub counters: Arc<Counters>,

@@ -197,7 +197,12 @@ impl Worker {
             }
             Order::Command { room, command } => {
                 let now = self.clock.now();
-                self.with(room, |hosted, _| hosted.room.command(now, command, &mut hosted.hands));
+                let over = if let Command::Close { leg } = &command { Some(*leg) } else { None };
+                self.with(room, |hosted, _| {
+                    hosted.room.command(now, command, &mut hosted.hands);
+                    // Of a call that came to nothing the room never heard, but its ports are open.
+                    hosted.hands.closed.extend(over);
+                });
                 self.awaken(room);
             }
             Order::End { room } => self.end(room),
@@ -361,6 +366,19 @@ mod tests {
             });
             assert!(worker.slots.are_empty() && worker.next_slot().is_none());
         }
+    }
+
+    #[test]
+    fn a_call_that_came_to_nothing_leaves_no_port() {
+        let (mut worker, _phone) = worker();
+        let entropy = Entropy::from_seed([3; 32]);
+        let range = PortRange::new(vec!["127.0.0.1".parse().unwrap()], (34_000, 36_000), entropy);
+        let before = worker.rooms[&3].hands.sockets.len();
+        let sockets = range.open(LegId(2), Kind::Audio, &[Flow::Rtp, Flow::Rtcp]).unwrap();
+        worker.obey(Order::Open { room: 3, sockets });
+        assert_eq!(worker.rooms[&3].hands.sockets.len(), before + 2);
+        worker.obey(Order::Command { room: 3, command: Command::Close { leg: LegId(2) } });
+        assert_eq!(worker.rooms[&3].hands.sockets.len(), before);
     }
 
     #[test]
