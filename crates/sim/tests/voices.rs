@@ -394,6 +394,27 @@ async fn voices_go_on_when_their_server_or_their_room_breaks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_put_out_as_the_server_of_voices_breaks_is_out() {
+    let mut house = House::quiet().await;
+    let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
+    for phone in [&ann, &bob] {
+        phone.is_silent(true);
+    }
+    ann.waits(SECOND * 5).await;
+    // It breaks as it hears of that.
+    house.faults.break_voices(1);
+    let eject = Command::Eject { user: user("ann") };
+    assert_eq!(house.vivian.commands(eject).await, Outcome::Success);
+    ann.is_out().await;
+    bob.waits(SECOND * 5).await;
+    assert_eq!((house.faults.lost_voices(), bob.is_in()), (1, true));
+    bob.hangs_up();
+    bob.is_out().await;
+    house.vivian.waits(SECOND).await;
+    assert_eq!(house.plane.ports(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_meeting_that_ends_as_its_server_of_voices_breaks_ends_for_phones() {
     let mut house = House::quiet().await;
     let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);

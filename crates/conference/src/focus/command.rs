@@ -235,11 +235,7 @@ impl Focus {
         }
         let waits: Vec<u32> = match media {
             Some(media) => {
-                let keys = UserKeys { entity: self.record.uri.to_string(), user: target.to_string() };
-                let command = Command::DeleteUser { mcu_uri: None, keys };
-                self.command_mcu(media, command, Purpose::Command(incoming.command), out)
-                    .into_iter()
-                    .collect()
+                self.put_out(media, &target, Purpose::Command(incoming.command), out).into_iter().collect()
             }
             // His own dialog ends now, so that a later answer would not reach him.
             None if target == incoming.user => {

@@ -9,7 +9,7 @@ use std::{
 
 use confab_machine::Time;
 use confab_schema::{
-    cccp::{self, AddUser, Code, Command},
+    cccp::{self, AddUser, Code, Command, UserKeys},
     conference_info::{Endpoint, EndpointStatus},
     uri::{McuType, UserUri},
 };
@@ -31,6 +31,20 @@ pub(super) struct Handovers {
     of: BTreeMap<McuType, BTreeMap<UserUri, Arc<BTreeMap<String, String>>>>,
     /// Until when the endpoints of a lost MCU wait for its successor.
     moving: BTreeMap<McuType, Moving>,
+    /// Who is to be removed and may not have been.
+    put_out: Vec<PutOut>,
+}
+
+/// Somebody whom an MCU has not confirmed to have removed. If it is lost its successor does that, or his phone would
+/// stay in a call with nobody.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct PutOut {
+    media: McuType,
+    user: UserUri,
+    /// The command that awaits its answer; `None` while there is no MCU.
+    request_id: Option<u32>,
+    /// What has a successor go on with his endpoints.
+    heirs: Vec<Command>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,6 +96,21 @@ impl Handovers {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         self.moving.values().map(|moving| moving.until).min()
+    }
+
+    /// This command was answered, or never sent: nobody is to be removed for it any more.
+    pub(super) fn confirm(&mut self, request_id: u32) {
+        self.put_out.retain(|one| one.request_id != Some(request_id));
+    }
+
+    /// Whether this endpoint is not to go on, but to be removed.
+    fn is_put_out(&self, media: McuType, user: &UserUri, endpoint: &str) -> bool {
+        let is_it = |heir: &Command| {
+            let Command::AddUser(add) = heir else { return false };
+            add.user.endpoints.iter().any(|leg| leg.entity == endpoint)
+        };
+        let mut of = self.put_out.iter().filter(|one| one.media == media && one.user == *user);
+        of.any(|one| one.heirs.iter().any(is_it))
     }
 
     fn of(&self, media: McuType, user: &UserUri, endpoint: &str) -> Option<&String> {
@@ -140,16 +169,63 @@ impl Focus {
         }
     }
 
+    /// Somebody is removed from the conference, and so from the MCU of a medium if that is there; the request ID.
+    pub(super) fn put_out(
+        &mut self,
+        media: McuType,
+        user: &UserUri,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) -> Option<u32> {
+        let legs = self.roster_of(user).legs(user, media).to_vec();
+        let heirs = legs.into_iter().filter_map(|leg| self.take_over(media, user, leg)).collect();
+        self.remove_there(media, user, heirs, purpose, out)
+    }
+
+    fn remove_there(
+        &mut self,
+        media: McuType,
+        user: &UserUri,
+        heirs: Vec<Command>,
+        purpose: Purpose,
+        out: &mut Vec<Action>,
+    ) -> Option<u32> {
+        let keys = UserKeys { entity: self.record.uri.to_string(), user: user.to_string() };
+        let command = Command::DeleteUser { mcu_uri: None, keys };
+        let request_id = self.command_mcu(media, command, purpose, out);
+        if !heirs.is_empty() {
+            let put_out = PutOut { media, user: user.clone(), request_id, heirs };
+            self.mcus.handovers().put_out.push(put_out);
+        }
+        request_id
+    }
+
+    /// The successor removes those whom its predecessor may not have.
+    fn put_out_again(&mut self, media: McuType, out: &mut Vec<Action>) {
+        let again: Vec<PutOut> =
+            self.mcus.handovers().put_out.extract_if(.., |one| one.media == media).collect();
+        for PutOut { user, heirs, .. } in again {
+            for heir in &heirs {
+                self.command_mcu(media, heir.clone(), Purpose::Nothing, out);
+            }
+            self.remove_there(media, &user, heirs, Purpose::Nothing, out);
+        }
+    }
+
     /// The successor is ready: it takes over every endpoint that can be handed to it.
     pub(super) fn hand_over(&mut self, now: Time, media: McuType, out: &mut Vec<Action>) {
         if !self.mcus.handovers().moving.contains_key(&media) {
             return;
         }
+        // Before those who stay: who is back already must not be removed with what he had.
+        self.put_out_again(media, out);
         let mut left_out = Vec::new();
         for (user, legs) in self.legs_on(media) {
             for leg in legs {
                 let endpoint = leg.entity.clone();
-                let Some(command) = self.take_over(media, &user, leg) else {
+                let stays = !self.mcus.handovers().is_put_out(media, &user, &endpoint);
+                let command = self.take_over(media, &user, leg).filter(|_| stays);
+                let Some(command) = command else {
                     left_out.push((user.clone(), endpoint));
                     continue;
                 };
@@ -181,14 +257,12 @@ impl Focus {
 
     /// What has another MCU go on with all endpoints on this one.
     pub(super) fn heirs(&mut self, media: McuType) -> Vec<cccp::Request> {
-        let mut heirs = Vec::new();
+        let put_out = self.mcus.handovers().put_out.extract_if(.., |one| one.media == media);
+        let mut commands: Vec<Command> = put_out.flat_map(|one| one.heirs).collect();
         for (user, legs) in self.legs_on(media) {
-            for leg in legs {
-                let command = self.take_over(media, &user, leg);
-                heirs.extend(command.map(|command| self.mcu_request(media, command)));
-            }
+            commands.extend(legs.into_iter().filter_map(|leg| self.take_over(media, &user, leg)));
         }
-        heirs
+        commands.into_iter().map(|command| self.mcu_request(media, command)).collect()
     }
 
     /// The successor took an endpoint over, at `server_uri`, or did not. With the last of them the
@@ -229,6 +303,7 @@ impl Focus {
                 continue;
             }
             self.changes.view(now);
+            self.mcus.handovers().put_out.retain(|one| one.media != media);
             for (user, legs) in self.legs_on(media) {
                 for leg in legs {
                     self.drop_leg(now, media, &user, &leg.entity, out);

@@ -131,6 +131,7 @@ impl McuSessions {
     pub(super) fn forget(&mut self, request_ids: impl IntoIterator<Item = u32>) {
         for id in request_ids {
             self.outstanding.remove(&id);
+            self.handovers.confirm(id);
         }
     }
 
@@ -357,15 +358,9 @@ impl Focus {
         out: &mut Vec<Action>,
     ) -> Vec<u32> {
         let is_meant = |media: &McuType| command.is_some() || self.may_be_on(*media, user);
-        let media: Vec<McuType> = self.mcus.ready().filter(is_meant).collect();
+        let media: Vec<McuType> = self.mcus.shown().filter(is_meant).collect();
         let purpose = command.map_or(Purpose::Nothing, Purpose::Command);
-        media
-            .into_iter()
-            .filter_map(|media| {
-                let keys = UserKeys { entity: self.record.uri.to_string(), user: user.to_string() };
-                self.command_mcu(media, Command::DeleteUser { mcu_uri: None, keys }, purpose.clone(), out)
-            })
-            .collect()
+        media.into_iter().filter_map(|media| self.put_out(media, user, purpose.clone(), out)).collect()
     }
 
     fn may_be_on(&self, media: McuType, user: &UserUri) -> bool {
@@ -391,6 +386,7 @@ impl Focus {
             return;
         }
         let request_id = response.request_id;
+        self.mcus.handovers.confirm(request_id);
         let Some(outstanding) = self.mcus.outstanding.remove(&request_id) else { return };
         let done = response.code == Code::Success;
         match outstanding.purpose {

@@ -7,7 +7,7 @@ use confab_conference::{
     reason::Reason,
 };
 use confab_schema::{
-    cccp::{Code, Command, Response, ResultBody},
+    cccp::{Code, Command, Request, Response, ResultBody},
     conference_info::{ConferenceInfo, Endpoint, EndpointStatus, JoiningMethod, State, User, Users},
     uri::McuType,
 };
@@ -196,6 +196,72 @@ fn dialogs_are_led_to_a_successor_that_has_them_all() {
     stage.mcu_fails(&commands[1], "otherFailure");
     assert!(is_moved(&mut stage));
     assert_eq!((chat_legs(&mut stage, "ann"), chat_legs(&mut stage, "bob")), (1, 0));
+}
+
+/// What a successor is told of Ann's leg on the chat, and whether she is removed.
+fn told_of_ann(commands: &[Request]) -> Vec<&str> {
+    let of = |request: &Request| match &request.commands[0] {
+        Command::AddUser(add) => {
+            assert_eq!(add.user.endpoints[0].handover.as_deref(), Some("ann's session"));
+            "added"
+        }
+        Command::DeleteUser { keys, .. } => {
+            assert_eq!(keys.user, "sip:ann@example.test");
+            "removed"
+        }
+        other => panic!("{other:?}"),
+    };
+    commands.iter().map(of).collect()
+}
+
+#[test]
+fn whom_a_lost_server_may_not_have_removed_its_successor_removes() {
+    let ejected = Command::DeleteUser { mcu_uri: None, keys: user_keys("ann") };
+    let off_the_chat = Command::DeleteUser { mcu_uri: Some(CHAT.into()), keys: user_keys("ann") };
+    for (command, lost_before) in [(&ejected, false), (&ejected, true), (&off_the_chat, false)] {
+        let mut stage = chatting();
+        let pat = stage.join("pat");
+        stage.look();
+        if lost_before {
+            stage.hear(Event::McuLost { media: McuType::Chat });
+        }
+        stage.command(pat, "pat", command.clone());
+        let asked = mcu_commands(&stage.look());
+        assert_eq!(told_of_ann(&asked), if lost_before { &[][..] } else { &["removed"][..] });
+        for place in ["http://next.test/", "http://next.test/after"] {
+            stage.hear(Event::McuLost { media: McuType::Chat });
+            // The second is asked for only after a while.
+            stage.wait(Duration::from_secs(1));
+            stage.look();
+            stage.hear(Event::McuReady { media: McuType::Chat, control_url: place.into() });
+            let done = mcu_commands(&stage.look());
+            assert_eq!(told_of_ann(&done), ["added", "removed"], "{command:?}");
+            assert_eq!(
+                stage.full_document("pat").users.unwrap().users.iter().map(legs_of_ann).sum::<usize>(),
+                0
+            );
+        }
+    }
+}
+
+fn legs_of_ann(user: &User) -> usize {
+    let is_hers = user.entity == "sip:ann@example.test";
+    let on_chat = user.endpoints.iter().filter(|leg| leg.session_type.as_deref() == Some("chat"));
+    if is_hers { on_chat.count() } else { 0 }
+}
+
+#[test]
+fn whom_a_lost_server_had_removed_its_successor_never_hears_of() {
+    let mut stage = chatting();
+    let pat = stage.join("pat");
+    stage.look();
+    stage.command(pat, "pat", eject("ann"));
+    let removed = mcu_command(&stage.look());
+    stage.mcu_answers(Response::new(&removed, Code::Success, ResultBody::Empty));
+    stage.hear(Event::McuLost { media: McuType::Chat });
+    stage.look();
+    stage.hear(Event::McuReady { media: McuType::Chat, control_url: "http://next.test/".into() });
+    assert!(mcu_commands(&stage.look()).is_empty());
 }
 
 #[test]
