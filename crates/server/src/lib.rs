@@ -27,6 +27,7 @@ pub mod metrics;
 mod offer;
 mod open_files;
 pub mod private_ca;
+mod rarely;
 mod refusal;
 pub mod roles;
 pub mod sip_transport;

@@ -1,7 +1,12 @@
 //! Mutual TLS between the processes of one Confab: both ends show a certificate of the private
 //! authority (`private_ca.rs`), and each looks which role the other's names.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context;
 use rustls::{
@@ -13,12 +18,15 @@ use rustls::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{debug, warn};
 
-use crate::private_ca::{Peer, PeerRole, PrivateCa, RoleFiles};
+use crate::{
+    private_ca::{Peer, PeerRole, PrivateCa, RoleFiles},
+    rarely::Rarely,
+};
 
 /// How long connecting and the handshake may take together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -139,6 +147,7 @@ impl Trust {
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Accepted>) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let strangers: Arc<Mutex<Rarely>> = Arc::default();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(connection) => connection,
@@ -154,8 +163,9 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
         };
         let _ = stream.set_nodelay(true);
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+        let strangers = Arc::clone(&strangers);
         tokio::spawn(async move {
-            if let Some(connection) = shake_hands(stream, peer, &acceptor, place).await {
+            if let Some(connection) = shake_hands(stream, peer, &acceptor, &strangers, place).await {
                 // Only a role that has ended takes none.
                 let _ = accepted.send(connection).await;
             }
@@ -167,6 +177,7 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: &TlsAcceptor,
+    strangers: &Mutex<Rarely>,
     _place: OwnedSemaphorePermit,
 ) -> Option<Accepted> {
     match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
@@ -176,7 +187,10 @@ async fn shake_hands(
             Some(Accepted { stream, peer, role })
         }
         Ok(Err(error)) => {
-            warn!(%peer, %error, "a stranger was turned away from the link between processes");
+            let told = strangers.lock().expect("nobody panics while counting").happened(Instant::now());
+            if let Some(count) = told {
+                warn!(%peer, %error, count, "a stranger was turned away from the link between processes");
+            }
             None
         }
         Err(_) => {
