@@ -187,7 +187,7 @@ pub async fn start_with(
     tokio::spawn(async move { drop(drive(machine, events, clock, shell).await) });
     let media = match elsewhere {
         Some(elsewhere) => {
-            elsewhere.serve(factory, directory.clone());
+            elsewhere.serve(factory, directory.clone(), clock);
             None
         }
         None => {

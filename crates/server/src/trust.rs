@@ -18,12 +18,13 @@ use rustls::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{debug, warn};
 
 use crate::{
+    clock::Clock,
     private_ca::{Peer, PeerRole, PrivateCa, RoleFiles},
     rarely::Rarely,
 };
@@ -138,14 +139,19 @@ impl Trust {
 
     /// Takes connections on `listener` until the process ends; those of strangers fail in their
     /// handshake and are not among them.
-    pub fn listen(&self, listener: TcpListener) -> mpsc::Receiver<Accepted> {
+    pub fn listen(&self, listener: TcpListener, clock: Clock) -> mpsc::Receiver<Accepted> {
         let (accepted, receiver) = mpsc::channel(BACKLOG);
-        tokio::spawn(accept(listener, self.acceptor.clone(), accepted));
+        tokio::spawn(accept(listener, self.acceptor.clone(), clock, accepted));
         receiver
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Accepted>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    clock: Clock,
+    accepted: mpsc::Sender<Accepted>,
+) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let strangers: Arc<Mutex<Rarely>> = Arc::default();
     loop {
@@ -165,9 +171,17 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
         let strangers = Arc::clone(&strangers);
         tokio::spawn(async move {
-            if let Some(connection) = shake_hands(stream, peer, &acceptor, &strangers, place).await {
-                // Only a role that has ended takes none.
-                let _ = accepted.send(connection).await;
+            match shake_hands(stream, peer, &acceptor, place).await {
+                Ok(connection) => {
+                    // Only a role that has ended takes none.
+                    let _ = accepted.send(connection).await;
+                }
+                Err(error) => {
+                    let mut strangers = strangers.lock().expect("nobody panics while counting");
+                    if let Some(count) = strangers.happened(clock.now()) {
+                        warn!(%peer, %error, count, "a stranger was turned away from the link between processes");
+                    }
+                }
             }
         });
     }
@@ -177,27 +191,12 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: &TlsAcceptor,
-    strangers: &Mutex<Rarely>,
     _place: OwnedSemaphorePermit,
-) -> Option<Accepted> {
-    match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let role = certificates.and_then(|chain| role_of(chain.first()?));
-            Some(Accepted { stream, peer, role })
-        }
-        Ok(Err(error)) => {
-            let told = strangers.lock().expect("nobody panics while counting").happened(Instant::now());
-            if let Some(count) = told {
-                warn!(%peer, %error, count, "a stranger was turned away from the link between processes");
-            }
-            None
-        }
-        Err(_) => {
-            debug!(%peer, "a handshake between processes took too long");
-            None
-        }
-    }
+) -> io::Result<Accepted> {
+    let stream = timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await??;
+    let certificates = stream.get_ref().1.peer_certificates();
+    let role = certificates.and_then(|chain| role_of(chain.first()?));
+    Ok(Accepted { stream, peer, role })
 }
 
 /// The role that a certificate names. Its chain has been verified.
@@ -215,7 +214,7 @@ mod tests {
     async fn listening(trust: &Trust) -> (u16, mpsc::Receiver<Accepted>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        (port, trust.listen(listener))
+        (port, trust.listen(listener, Clock::start()))
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::reachable;
 use crate::{
+    clock::Clock,
     config::ControlConfig,
     control_link::{self, Answer, CCCP, FACTORY_PATH, FOCUS_PATH, HEALTH, Posted},
     focus_host::FocusDirectory,
@@ -41,8 +42,8 @@ impl ControlListener {
     }
 
     /// Answers on it until the process ends.
-    pub(super) fn serve(self, factory: McuFactoryHost, directory: FocusDirectory) {
-        let connections = self.trust.listen(self.listener);
+    pub(super) fn serve(self, factory: McuFactoryHost, directory: FocusDirectory, clock: Clock) {
+        let connections = self.trust.listen(self.listener, clock);
         tokio::spawn(control_link::serve_remote(connections, move |role, posted| {
             let (factory, directory) = (factory.clone(), directory.clone());
             async move {

@@ -112,11 +112,11 @@ pub async fn start_mcu_server(config: &Config, data: &Path, clock: Clock) -> any
     let control_url = format!("{control_base}{}", place.control_path);
     let role = Running::start(parts, config, place, sent_by, control, clock, flows.clone());
     let host = role.host.clone();
-    tokio::spawn(control_link::serve_remote(trust.listen(posts), {
+    tokio::spawn(control_link::serve_remote(trust.listen(posts, clock), {
         let host = host.clone();
         move |role, posted| command(host.clone(), role, posted)
     }));
-    tokio::spawn(take_links(trust.listen(links), role));
+    tokio::spawn(take_links(trust.listen(links, clock), role));
     Ok(McuServer { name, factory: own.factory.clone(), host, flows, control_url, server_uri })
 }
 
