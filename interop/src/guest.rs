@@ -2,7 +2,29 @@
 
 use std::process::Command;
 
-use crate::{Deadline, Process, Scratch, Server, scratch, tools};
+use crate::{
+    Deadline, Process, Scratch, Server, scratch,
+    sipp::{Scenario, Sipp, Transport},
+    tools,
+};
+
+/// The key that alice gives to her conference, as `sipp/factory_open.xml` has it.
+pub const KEY: &str = "harvest-2026";
+
+/// alice opens her conference with this ID to whoever knows the key.
+pub fn open(scratch: &Scratch, server: &Server, conference: &str) {
+    let alice = Scenario {
+        file: "factory_open",
+        server: Some(server.address()),
+        transport: Transport::Tcp,
+        user: "alice",
+        password: "unused",
+        authenticated_uri: "example.test",
+        keys: &[("conf", conference)],
+        call_id: None,
+    };
+    Sipp::run(scratch, &alice);
+}
 
 /// A guest at work.
 pub struct Guest(Process);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use confab_interop::baresip::{Account, Baresip};
+use confab_interop::guest;
 use confab_interop::linphone::Linphone;
 use confab_interop::meeting::Meeting;
 use confab_interop::server::Authentication;
@@ -379,22 +380,12 @@ fn a_phone_without_an_account_joins_by_the_conference_key() {
         let mut server = Server::start_with(scratch, Authentication::Nobody, &more);
         let (alice, conference) = maker(scratch, &mut server, "alice", &Voice::plain(ALICE));
         let (_, id) = conference.rsplit_once(':').expect("a conference's URI ends in its ID");
-        let opening = Scenario {
-            file: "factory_open",
-            server: Some(server.address()),
-            transport: Transport::Tcp,
-            user: "alice",
-            password: "unused",
-            authenticated_uri: "example.test",
-            keys: &[("conf", id)],
-            call_id: None,
-        };
-        Sipp::run(scratch, &opening);
+        guest::open(scratch, &server, id);
         let stranger =
             |name, key, tone| Baresip::stranger(scratch, name, server.address(), key, &Voice::plain(tone));
-        let mut guest = stranger("guest", "harvest-2026", PAT);
-        guest.dial(&conference);
-        let ears = [(alice.ear(), ALICE), (guest.ear(), PAT)];
+        let mut known = stranger("guest", guest::KEY, PAT);
+        known.dial(&conference);
+        let ears = [(alice.ear(), ALICE), (known.ear(), PAT)];
         all_hear_each_other(&ears);
         nobody_heard_himself(&ears);
         let mut guessing = stranger("guessing", "harvest-2025", BOB);

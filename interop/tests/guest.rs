@@ -1,28 +1,9 @@
 //! Somebody who has not signed in, in Python from the specifications: with the conference's key he joins SIPE clients.
 
-use confab_interop::guest::Guest;
+use confab_interop::guest::{self, Guest, KEY};
 use confab_interop::meeting::Meeting;
 use confab_interop::server::Authentication;
-use confab_interop::sipp::{Scenario, Sipp, Transport};
-use confab_interop::{Scratch, Server, Tool, namespace};
-
-/// The key that alice gives to her conference, as `sipp/factory_open.xml` has it.
-const KEY: &str = "harvest-2026";
-
-/// alice's client opens the conference to whoever knows the key.
-fn open(scratch: &Scratch, server: &Server, conference: &str) {
-    let alice = Scenario {
-        file: "factory_open",
-        server: Some(server.address()),
-        transport: Transport::Tcp,
-        user: "alice",
-        password: "unused",
-        authenticated_uri: "example.test",
-        keys: &[("conf", conference)],
-        call_id: None,
-    };
-    Sipp::run(scratch, &alice);
-}
+use confab_interop::{Server, Tool, namespace};
 
 #[test]
 fn a_guest_with_the_key_joins_two_sipes() {
@@ -31,7 +12,7 @@ fn a_guest_with_the_key_joins_two_sipes() {
         let more = "\n[conferences]\nallow_anonymous = true\n";
         let mut server = Server::start_with(scratch, Authentication::Nobody, more);
         let mut meeting = Meeting::begin(scratch, &mut server);
-        open(scratch, &server, meeting.id());
+        guest::open(scratch, &server, meeting.id());
 
         let mut guest = Guest::start(scratch, &server, meeting.uri(), KEY, "Harvest Hand");
         guest.says("challenged");

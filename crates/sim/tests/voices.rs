@@ -82,6 +82,16 @@ impl House {
         House::in_weather(Weather::default()).await
     }
 
+    /// Two who are in and say nothing, so that the server of voices has nothing to tell.
+    async fn two_who_listen(&mut self) -> (Handset, Handset) {
+        let (ann, bob) = (self.joins("ann").await, self.joins("bob").await);
+        for phone in [&ann, &bob] {
+            phone.is_silent(true);
+        }
+        ann.waits(SECOND * 5).await;
+        (ann, bob)
+    }
+
     /// Somebody's phone, with a clock that is wrong by so many millionths.
     fn phone_with(&mut self, name: &str, drift_ppm: i64) -> Handset {
         self.phones += 1;
@@ -396,11 +406,7 @@ async fn voices_go_on_when_their_server_or_their_room_breaks() {
 #[tokio::test(start_paused = true)]
 async fn who_is_put_out_as_the_server_of_voices_breaks_is_out() {
     let mut house = House::quiet().await;
-    let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
-    for phone in [&ann, &bob] {
-        phone.is_silent(true);
-    }
-    ann.waits(SECOND * 5).await;
+    let (ann, bob) = house.two_who_listen().await;
     // It breaks as it hears of that.
     house.faults.break_voices(1);
     let eject = Command::Eject { user: user("ann") };
@@ -417,11 +423,7 @@ async fn who_is_put_out_as_the_server_of_voices_breaks_is_out() {
 #[tokio::test(start_paused = true)]
 async fn a_meeting_that_ends_as_its_server_of_voices_breaks_ends_for_phones() {
     let mut house = House::quiet().await;
-    let (ann, bob) = (house.joins("ann").await, house.joins("bob").await);
-    for phone in [&ann, &bob] {
-        phone.is_silent(true);
-    }
-    ann.waits(SECOND * 5).await;
+    let (ann, bob) = house.two_who_listen().await;
     // It breaks as it hears of the end.
     house.faults.break_voices(1);
     house.vivian.wants(Command::End).await;
