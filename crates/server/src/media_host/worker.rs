@@ -30,9 +30,11 @@ use crate::clock::{Clock, Moment};
 const SLOTS: u64 = slots::SLOTS as u64;
 /// A thread that is so many slots late lets them go: what would be sent then is too late to be heard.
 const LATEST: u64 = 2 * SLOTS;
-/// Datagrams taken from one socket in one slot; the others wait in the system, which drops what is too
-/// much.
+/// Datagrams taken from any socket in one slot, however many others are flooded.
 const AT_ONCE: usize = 64;
+/// Datagrams taken beyond that in one slot, from all its sockets together: as much as two of them hold, by the system's
+/// default. What floods a socket leaves no place in it for whom it belongs to, until it is emptied.
+const FLOODED: usize = 512;
 /// Orders that are obeyed between two slots that are due.
 const ORDERS_AT_ONCE: usize = 64;
 /// RTCP of voices is looked for once in so many periods: it is not urgent, and it is known when it came.
@@ -143,9 +145,10 @@ impl Worker {
         self.next += 1;
         let (place, period) = (slots::index(slot), slot / SLOTS);
         let mut rooms = self.slots.take(place);
+        let mut spare = FLOODED;
         rooms.retain(|number| {
             let moment = self.clock.moment();
-            self.with(*number, |hosted, buffer| hosted.play(&moment, period, buffer));
+            self.with(*number, |hosted, buffer| hosted.play(&moment, period, buffer, &mut spare));
             self.place(*number, period);
             self.rooms.get(number).is_some_and(|hosted| hosted.ticks && hosted.slot == place)
         });
@@ -253,17 +256,17 @@ impl Hosted {
 
     /// Takes what has come and lets 20 ms go by, unless that was done in this period already: a room that
     /// went to a later slot is in it before its next period has begun.
-    fn play(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer) {
+    fn play(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer, spare: &mut usize) {
         if std::mem::replace(&mut self.period, period) == period {
             return;
         }
-        self.receive(moment, period, buffer);
+        self.receive(moment, period, buffer, spare);
         self.room.tick(moment.now, &mut self.hands);
         self.hands.count_sent();
     }
 
-    /// Takes what has come.
-    fn receive(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer) {
+    /// Takes what has come; from sockets with more than is usual, so much more at most as `spare` says.
+    fn receive(&mut self, moment: &Moment, period: u64, buffer: &mut Buffer, spare: &mut usize) {
         let mut received = 0;
         for index in 0..self.hands.sockets.len() {
             let port = self.hands.sockets[index].port;
@@ -272,7 +275,10 @@ impl Hosted {
             if can_wait && !period.is_multiple_of(RTCP_EVERY) {
                 continue;
             }
-            for _ in 0..AT_ONCE {
+            for count in 0..AT_ONCE + *spare {
+                if count >= AT_ONCE {
+                    *spare -= 1;
+                }
                 match self.hands.sockets[index].receive(moment, buffer) {
                     Ok(came) => {
                         received += 1;
@@ -379,6 +385,31 @@ mod tests {
         assert_eq!(worker.rooms[&3].hands.sockets.len(), before + 2);
         worker.obey(Order::Command { room: 3, command: Command::Close { leg: LegId(2) } });
         assert_eq!(worker.rooms[&3].hands.sockets.len(), before);
+    }
+
+    #[test]
+    fn a_flooded_socket_has_place_for_whom_it_belongs_to() {
+        let (mut worker, phone) = worker();
+        let sockets = worker.rooms[&3].hands.sockets.iter();
+        let local =
+            sockets.filter(|socket| socket.port.flow == Flow::Rtp).map(|socket| socket.local).next().unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let received = |worker: &Worker| {
+            let mut totals = crate::media_host::Totals::default();
+            worker.counters.add_to(&mut totals);
+            totals.received
+        };
+        // Ten thousand a second.
+        for period in 101..111 {
+            for _ in 0..200 {
+                stranger.send_to(b"xxxx", local).unwrap();
+            }
+            phone.send_to(b"yyyy", local).unwrap();
+            let before = received(&worker);
+            worker.next = period * SLOTS + 3;
+            worker.slot();
+            assert_eq!(received(&worker) - before, 201, "period {period}");
+        }
     }
 
     #[test]
