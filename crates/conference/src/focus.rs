@@ -14,6 +14,7 @@ mod mcu_session;
 mod media;
 mod medium_join;
 mod notify;
+mod put_out;
 mod refer;
 mod roster;
 mod text;

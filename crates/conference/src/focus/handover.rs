@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Action, Focus,
     mcu_session::{MCU_WAIT, Purpose, RETRY_FIRST},
+    put_out::PutOuts,
 };
 use crate::reason::Reason;
 
@@ -31,20 +32,7 @@ pub(super) struct Handovers {
     of: BTreeMap<McuType, BTreeMap<UserUri, Arc<BTreeMap<String, String>>>>,
     /// Until when the endpoints of a lost MCU wait for its successor.
     moving: BTreeMap<McuType, Moving>,
-    /// Who is to be removed and may not have been.
-    put_out: Vec<PutOut>,
-}
-
-/// Somebody whom an MCU has not confirmed to have removed. If it is lost its successor does that, or his phone would
-/// stay in a call with nobody.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct PutOut {
-    media: McuType,
-    user: UserUri,
-    /// The command that awaits its answer; `None` while there is no MCU.
-    request_id: Option<u32>,
-    /// What has a successor go on with his endpoints.
-    heirs: Vec<Command>,
+    put_out: PutOuts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,19 +86,9 @@ impl Handovers {
         self.moving.values().map(|moving| moving.until).min()
     }
 
-    /// This command was answered, or never sent: nobody is to be removed for it any more.
-    pub(super) fn confirm(&mut self, request_id: u32) {
-        self.put_out.retain(|one| one.request_id != Some(request_id));
-    }
-
-    /// Whether this endpoint is not to go on, but to be removed.
-    fn is_put_out(&self, media: McuType, user: &UserUri, endpoint: &str) -> bool {
-        let is_it = |heir: &Command| {
-            let Command::AddUser(add) = heir else { return false };
-            add.user.endpoints.iter().any(|leg| leg.entity == endpoint)
-        };
-        let mut of = self.put_out.iter().filter(|one| one.media == media && one.user == *user);
-        of.any(|one| one.heirs.iter().any(is_it))
+    /// Those whom no MCU has confirmed to have removed.
+    pub(super) fn put_out(&mut self) -> &mut PutOuts {
+        &mut self.put_out
     }
 
     fn of(&self, media: McuType, user: &UserUri, endpoint: &str) -> Option<&String> {
@@ -194,17 +172,14 @@ impl Focus {
         let command = Command::DeleteUser { mcu_uri: None, keys };
         let request_id = self.command_mcu(media, command, purpose, out);
         if !heirs.is_empty() {
-            let put_out = PutOut { media, user: user.clone(), request_id, heirs };
-            self.mcus.handovers().put_out.push(put_out);
+            self.mcus.handovers().put_out.add(media, user, request_id, heirs);
         }
         request_id
     }
 
     /// The successor removes those whom its predecessor may not have.
     fn put_out_again(&mut self, media: McuType, out: &mut Vec<Action>) {
-        let again: Vec<PutOut> =
-            self.mcus.handovers().put_out.extract_if(.., |one| one.media == media).collect();
-        for PutOut { user, heirs, .. } in again {
+        for (user, heirs) in self.mcus.handovers().put_out.take(media) {
             for heir in &heirs {
                 self.command_mcu(media, heir.clone(), Purpose::Nothing, out);
             }
@@ -223,7 +198,7 @@ impl Focus {
         for (user, legs) in self.legs_on(media) {
             for leg in legs {
                 let endpoint = leg.entity.clone();
-                let stays = !self.mcus.handovers().is_put_out(media, &user, &endpoint);
+                let stays = !self.mcus.handovers().put_out.has(media, &user, &endpoint);
                 let command = self.take_over(media, &user, leg).filter(|_| stays);
                 let Some(command) = command else {
                     left_out.push((user.clone(), endpoint));
@@ -257,8 +232,8 @@ impl Focus {
 
     /// What has another MCU go on with all endpoints on this one.
     pub(super) fn heirs(&mut self, media: McuType) -> Vec<cccp::Request> {
-        let put_out = self.mcus.handovers().put_out.extract_if(.., |one| one.media == media);
-        let mut commands: Vec<Command> = put_out.flat_map(|one| one.heirs).collect();
+        let put_out = self.mcus.handovers().put_out.take(media);
+        let mut commands: Vec<Command> = put_out.into_iter().flat_map(|(_, heirs)| heirs).collect();
         for (user, legs) in self.legs_on(media) {
             commands.extend(legs.into_iter().filter_map(|leg| self.take_over(media, &user, leg)));
         }
@@ -303,7 +278,7 @@ impl Focus {
                 continue;
             }
             self.changes.view(now);
-            self.mcus.handovers().put_out.retain(|one| one.media != media);
+            self.mcus.handovers().put_out.take(media);
             for (user, legs) in self.legs_on(media) {
                 for leg in legs {
                     self.drop_leg(now, media, &user, &leg.entity, out);

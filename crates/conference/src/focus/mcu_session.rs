@@ -131,7 +131,7 @@ impl McuSessions {
     pub(super) fn forget(&mut self, request_ids: impl IntoIterator<Item = u32>) {
         for id in request_ids {
             self.outstanding.remove(&id);
-            self.handovers.confirm(id);
+            self.handovers.put_out().confirm(id);
         }
     }
 
@@ -386,7 +386,7 @@ impl Focus {
             return;
         }
         let request_id = response.request_id;
-        self.mcus.handovers.confirm(request_id);
+        self.mcus.handovers.put_out().confirm(request_id);
         let Some(outstanding) = self.mcus.outstanding.remove(&request_id) else { return };
         let done = response.code == Code::Success;
         match outstanding.purpose {
