@@ -1,8 +1,11 @@
 //! Finding messages in a stream of bytes, by Content-Length (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::borrow::Cow;
 
-use crate::message::{MAX_START_LINE, head, headers::same_name, parse::content_length};
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr_iter;
+
+use crate::message::{MAX_START_LINE, head, parse::content_length};
 
 /// A decoder of one connection's bytes. It holds at most one unfinished message.
 #[derive(Debug)]
@@ -151,12 +154,13 @@ impl Framer {
             return Ok(());
         }
         let start = &self.buffer[..self.buffer.len().min(MAX_START_LINE + 2)];
-        let Some(end) = start.windows(2).position(|window| window == b"\r\n") else {
+        let Some(end) = head::line_end(start) else {
             let too_long = start.len() > MAX_START_LINE;
             return if too_long { Err(FrameError::NotSip) } else { Ok(()) };
         };
-        let has = |name: &[u8]| start[..end].windows(name.len()).any(|word| word.eq_ignore_ascii_case(name));
-        match (has(b"SIP/"), has(b"HTTP/")) {
+        let words = memchr_iter(b'/', &start[..end]).map(|slash| &start[..slash]);
+        let has = |name: &[u8]| words.clone().any(|word| ends_in(word, name));
+        match (has(b"SIP"), has(b"HTTP")) {
             (false, true) => Err(FrameError::Http),
             (false, false) => Err(FrameError::NotSip),
             _ => {
@@ -183,14 +187,17 @@ impl Framer {
     }
 }
 
+/// Whether these bytes end in this word, case aside.
+fn ends_in(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.len().checked_sub(word.len()).is_some_and(|at| bytes[at..].eq_ignore_ascii_case(word))
+}
+
 /// What the Content-Length of this head says, if it says one thing.
 fn body_length(head: &[u8]) -> Option<usize> {
-    let head = String::from_utf8_lossy(head);
+    // As a rule it is UTF-8, and to see that is quicker than to mend it.
+    let head = std::str::from_utf8(head).map_or_else(|_| String::from_utf8_lossy(head), Cow::Borrowed);
     let (_, lines) = head::start_line(&head);
-    let mut lengths = head::header_lines(lines)
-        .filter_map(Result::ok)
-        .filter(|line| same_name(line.name, "Content-Length"))
-        .map(|line| content_length(&line.value).ok());
+    let mut lengths = head::values(lines, "Content-Length").map(|value| content_length(&value).ok());
     let length = lengths.next()??;
     lengths.all(|other| other == Some(length)).then_some(length)
 }

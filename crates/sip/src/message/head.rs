@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::scan;
+use memchr::{memchr_iter, memchr2, memmem};
+
+use super::{headers::same_name, scan};
 
 /// One header line, unfolded.
 #[derive(Debug, PartialEq)]
@@ -15,18 +17,38 @@ pub(crate) struct HeaderLine<'a> {
 /// its end has not come. `from` is where an earlier search ended.
 pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
-    let at = bytes.get(from..)?.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let at = memmem::find(bytes.get(from..)?, b"\r\n\r\n")?;
     Some(from + at + 4)
+}
+
+/// Where the first line of `bytes` ends, its line end not included.
+pub(crate) fn line_end(bytes: &[u8]) -> Option<usize> {
+    memchr_iter(b'\r', bytes).find(|at| bytes.get(at + 1) == Some(&b'\n'))
 }
 
 /// The first line of `head`, without its line end, and what follows.
 pub(crate) fn start_line(head: &str) -> (&str, &str) {
-    head.split_once("\r\n").unwrap_or((head, ""))
+    line_end(head.as_bytes()).map_or((head, ""), |end| (&head[..end], &head[end + 2..]))
 }
 
 /// The header lines in `lines`, what follows the start line; faulty ones as what is wrong with
 /// them. Reading goes on behind a fault.
 pub(crate) fn header_lines(lines: &str) -> impl Iterator<Item = Result<HeaderLine<'_>, &'static str>> {
+    folded_lines(lines).map(|(line, folds)| header_line(line, &folds))
+}
+
+/// The values of the headers in `lines` that have this name, without those that are faulty.
+pub(crate) fn values<'a>(lines: &'a str, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+    let is_it = move |line: &str| {
+        let named = line.split_once(':').map(|(named, _)| named.trim_end_matches([' ', '\t']));
+        named.is_some_and(|named| same_name(named, name))
+    };
+    let of_it = folded_lines(lines).filter(move |(line, _)| is_it(line));
+    of_it.filter_map(|(line, folds)| Some(header_line(line, &folds).ok()?.value))
+}
+
+/// The lines of headers, each with the lines on which it goes on.
+fn folded_lines(lines: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     let mut rest = lines;
     std::iter::from_fn(move || {
         let (line, mut tail) = start_line(rest);
@@ -40,7 +62,7 @@ pub(crate) fn header_lines(lines: &str) -> impl Iterator<Item = Result<HeaderLin
             tail = after;
         }
         rest = tail;
-        Some(header_line(line, &folds))
+        Some((line, folds))
     })
 }
 
@@ -48,7 +70,8 @@ fn header_line<'a>(line: &'a str, folds: &[&'a str]) -> Result<HeaderLine<'a>, &
     if line.starts_with([' ', '\t']) {
         return Err("begins with a blank but continues no header");
     }
-    if line.contains(['\r', '\n']) || folds.iter().any(|fold| fold.contains(['\r', '\n'])) {
+    let is_cut = |line: &str| memchr2(b'\r', b'\n', line.as_bytes()).is_some();
+    if is_cut(line) || folds.iter().any(|fold| is_cut(fold)) {
         return Err("holds a carriage return or line feed that ends no line");
     }
     let (name, value) = line.split_once(':').ok_or("has no colon")?;
