@@ -21,6 +21,9 @@ pub enum Performed<E> {
     Stop,
 }
 
+/// Actions that there is room for between two events; one event may bring thousands.
+const ROOM: usize = 16;
+
 /// The hands of a machine: they do what it wants done.
 pub trait Shell<M: Machine>: Send {
     /// Does one action. Only a durable action may take long: the machine waits for it.
@@ -126,7 +129,8 @@ where
     S: Shell<M>,
 {
     let mut told = Vec::new();
-    for action in std::mem::take(out) {
+    let mut actions = std::mem::take(out);
+    for action in actions.drain(..) {
         if let Some(note) = action.flow_note() {
             shell.note(now, note);
         }
@@ -139,6 +143,10 @@ where
             }
             Performed::Stop => return false,
         }
+    }
+    // The next event finds the room that this one took.
+    if actions.capacity() <= ROOM {
+        *out = actions;
     }
     for event in told {
         hear(machine, now, event, out, shell);

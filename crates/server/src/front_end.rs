@@ -19,7 +19,7 @@ mod trusted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    sync::Arc,
 };
 
 use confab_conference::{conference_key::ConferenceKey, reason::Reason};
@@ -107,7 +107,7 @@ pub enum Event {
     /// A Focus sends a request to a participant.
     Send {
         /// Which Focus.
-        conference: ConferenceUri,
+        conference: Arc<ConferenceUri>,
         /// Its number for the request.
         id: u64,
         /// The way the participant came.
@@ -289,7 +289,7 @@ struct Arrival {
 /// What a request of ours was for.
 enum Sent {
     /// A Focus awaits the answer.
-    Focus { conference: ConferenceUri, id: u64 },
+    Focus { conference: Arc<ConferenceUri>, id: u64 },
     /// It is a proxied request.
     Forwarded(ServerKey),
     /// A notification of the users' side, of this subscription.
@@ -333,22 +333,6 @@ pub struct FrontEnd {
     /// The flows by which MCUs of ours come, with their SIP URIs.
     trusted: BTreeMap<Flow, String>,
     sent: BTreeMap<ClientKey, Sent>,
-}
-
-/// How much is under way, and nothing of what it is.
-impl fmt::Debug for FrontEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrontEnd")
-            .field("transactions", &self.transactions)
-            .field("sent", &self.sent.len())
-            .field("forwards", &self.forwards)
-            .field("waiting", &self.waiting.len())
-            .field("naming", &self.naming.len())
-            .field("mcu_invites", &self.mcu_invites.len())
-            .field("identities", &self.identities.len())
-            .field("conferences", &self.conferences.len())
-            .finish_non_exhaustive()
-    }
 }
 
 /// What a front end is made of.
@@ -462,10 +446,10 @@ impl FrontEnd {
 
     /// Sends a request of our own.
     fn send(&mut self, now: Time, flow: Flow, request: Request, what: Sent, out: &mut Vec<Action>) {
-        let mut outputs = Vec::new();
-        let sent_by = self.addresses.sent_by(flow.transport).to_owned();
+        let mut outputs = Vec::with_capacity(1);
         let answered = request.method != Method::Benotify;
-        let key = self.transactions.request(now, flow, &sent_by, request, &mut outputs);
+        let sent_by = self.addresses.sent_by(flow.transport);
+        let key = self.transactions.request(now, flow, sent_by, request, &mut outputs);
         if answered {
             self.sent.insert(key, what);
         }
@@ -481,7 +465,7 @@ impl FrontEnd {
             }
             Some(Sent::Focus { conference, id }) if is_final => {
                 let event = focus_host::Event::Response { id: *id, response };
-                tell(conference.clone(), event, out);
+                tell(ConferenceUri::clone(conference), event, out);
                 self.sent.remove(key);
             }
             Some(Sent::Users(subscription)) if is_final => {
@@ -496,7 +480,7 @@ impl FrontEnd {
         match self.sent.remove(key) {
             Some(Sent::Forwarded(server)) => self.branch_failed(now, &server, key, reason, out),
             Some(Sent::Focus { conference, id }) => {
-                tell(conference, focus_host::Event::NoResponse { id }, out);
+                tell(Arc::unwrap_or_clone(conference), focus_host::Event::NoResponse { id }, out);
             }
             Some(Sent::Users(subscription)) => self.users.notify_answered(now, &subscription, 408),
             None => {}

@@ -75,9 +75,18 @@ struct Shared {
 
 /// One connection, as the role uses it.
 struct Stream {
-    queue: mpsc::Sender<Bytes>,
+    queue: mpsc::Sender<Written>,
     standing: Arc<Standing>,
 }
+
+/// What is to be written to one connection. A body that many are told is in memory once.
+struct Written {
+    head: Bytes,
+    body: Bytes,
+}
+
+/// A body of so many bytes is shared; a smaller one is sooner copied than written by itself.
+const SHARED_BODY: usize = 1024;
 
 /// Connections that may wait to be accepted: thousands come at once when clients come back after a
 /// power failure, and whoever finds the queue full tries again only after a second.
@@ -181,22 +190,27 @@ impl Flows {
     /// Sends `message` by `flow`; `false` if the flow is gone. A stream whose queue is full is
     /// closed: its peer does not read.
     pub fn send(&self, flow: Flow, message: &Message) -> bool {
-        self.send_bytes(flow, message.to_bytes())
+        let is_stream = flow.transport != Transport::Udp;
+        let (head, body) = match message.body() {
+            body if is_stream && body.len() >= SHARED_BODY => (message.head_bytes(), body.clone()),
+            _ => (message.to_bytes(), Bytes::new()),
+        };
+        self.write(flow, Written { head, body })
     }
 
     /// Sends bytes that are no message: a keep-alive.
     pub fn send_raw(&self, flow: Flow, bytes: Bytes) {
         // A flow that is gone is reported as closed.
-        let _ = self.send_bytes(flow, bytes);
+        let _ = self.write(flow, Written { head: bytes, body: Bytes::new() });
     }
 
-    fn send_bytes(&self, flow: Flow, bytes: Bytes) -> bool {
+    fn write(&self, flow: Flow, written: Written) -> bool {
         if flow.transport == Transport::Udp {
-            return self.datagrams().send(flow.id, &bytes);
+            return self.datagrams().send(flow.id, &written.head);
         }
         let queue = self.streams().get(&flow.id).map(|stream| stream.queue.clone());
         let Some(queue) = queue else { return false };
-        let sent = queue.try_send(bytes).is_ok();
+        let sent = queue.try_send(written).is_ok();
         if !sent {
             debug!(flow = flow.id, "a peer does not read; its connection is closed");
             self.close(flow);

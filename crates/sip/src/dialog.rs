@@ -8,6 +8,8 @@ mod invite;
 mod session_timer;
 mod subscribe;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use invite::{InviteUsage, Upkeep};
@@ -213,9 +215,10 @@ impl Dialog {
 
     fn request_numbered(&self, method: Method, number: u32) -> Request {
         let mut uri = self.target.clone();
-        let mut routes = self.routes.clone();
+        let mut routes = Cow::Borrowed(&self.routes);
         if routes.first().is_some_and(|first| !first.uri.has_param("lr")) {
             // A strict router wants to be the Request-URI, and the target at the end.
+            let routes = routes.to_mut();
             routes.push(NameAddr::new(uri));
             uri = Uri { headers: None, ..routes.remove(0).uri };
         }
@@ -225,7 +228,7 @@ impl Dialog {
             .with_header("Call-ID", self.call_id.clone())
             .with_header("CSeq", CSeq { number, method }.to_string())
             .with_header("Max-Forwards", Text::fixed(MAX_FORWARDS));
-        for route in &routes {
+        for route in routes.iter() {
             request.headers.push("Route", route.to_string());
         }
         request

@@ -73,6 +73,14 @@ impl Message {
         }
     }
 
+    /// What goes over the wire before the body.
+    pub fn head_bytes(&self) -> Bytes {
+        match self {
+            Message::Request(request) => print::request_head(request),
+            Message::Response(response) => print::response_head(response),
+        }
+    }
+
     /// The headers.
     pub fn headers(&self) -> &Headers {
         match self {

@@ -337,7 +337,7 @@ impl FocusDirectory {
         let shell = Shell {
             late,
             directory: self.clone(),
-            conference: conference.clone(),
+            conference: Arc::new(conference.clone()),
             events,
             couriers: BTreeMap::new(),
         };
@@ -395,7 +395,7 @@ struct Courier {
 /// The hands of one Focus.
 struct Shell {
     directory: FocusDirectory,
-    conference: ConferenceUri,
+    conference: Arc<ConferenceUri>,
     /// The Focus' own queue, for what the control link answers.
     events: mpsc::Sender<Event>,
     /// One courier per MCU keeps its commands in order.
@@ -409,7 +409,7 @@ impl drive::Shell<Journaled> for Shell {
         let front_end = match action {
             Action::Respond { key, response } => front_end::Event::Respond { key, response },
             Action::Send { id, flow, request } => {
-                let conference = self.conference.clone();
+                let conference = Arc::clone(&self.conference);
                 front_end::Event::Send { conference, id, flow, request }
             }
             Action::ForwardInvite { key, mcu, server_uri } => {
@@ -552,7 +552,7 @@ impl Shell {
                 media,
                 url: control_url.clone(),
                 directory: self.directory.clone(),
-                conference: self.conference.clone(),
+                conference: ConferenceUri::clone(&self.conference),
                 events: self.events.clone(),
             };
             tokio::spawn(carrier.carry(queue));

@@ -1,5 +1,7 @@
 //! How much a server holds, counted: for whoever looks whether something is left over.
 
+use std::fmt;
+
 use tokio::sync::oneshot;
 
 use super::{Action, FrontEnd};
@@ -45,5 +47,21 @@ impl FrontEnd {
             callbacks: 0,
         };
         out.push(Action::TellTables { asker, tables });
+    }
+}
+
+/// How much is under way, and nothing of what it is.
+impl fmt::Debug for FrontEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontEnd")
+            .field("transactions", &self.transactions)
+            .field("sent", &self.sent.len())
+            .field("forwards", &self.forwards)
+            .field("waiting", &self.waiting.len())
+            .field("naming", &self.naming.len())
+            .field("mcu_invites", &self.mcu_invites.len())
+            .field("identities", &self.identities.len())
+            .field("conferences", &self.conferences.len())
+            .finish_non_exhaustive()
     }
 }

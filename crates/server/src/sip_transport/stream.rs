@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use confab_conference::mcu_factory::{HEALTH_LIMIT, HEALTH_PERIOD};
 use confab_sip::{Flow, Transport};
 use tokio::{
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
-    Flows, HANDSHAKE_LIMIT, IDLE_LIMIT, PROGRESS_LIMIT, Stream, TransportEvent, Turns, WRITE_QUEUE,
+    Flows, HANDSHAKE_LIMIT, IDLE_LIMIT, PROGRESS_LIMIT, Stream, TransportEvent, Turns, WRITE_QUEUE, Written,
     limits::Place, reading::Reading,
 };
 
@@ -190,11 +190,12 @@ async fn keep_alive(flows: &Flows, flow: Flow, manners: Manners) {
     }
 }
 
-async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiver<Bytes>) {
+async fn write<S: AsyncWrite>(mut writer: WriteHalf<S>, mut queued: mpsc::Receiver<Written>) {
     let mut batch = Vec::new();
     while queued.recv_many(&mut batch, WRITE_QUEUE).await > 0 {
-        for bytes in batch.drain(..) {
-            if !matches!(timeout(PROGRESS_LIMIT, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+        for Written { head, body } in batch.drain(..) {
+            let mut whole = head.chain(body);
+            if !matches!(timeout(PROGRESS_LIMIT, writer.write_all_buf(&mut whole)).await, Ok(Ok(()))) {
                 return;
             }
         }

@@ -181,7 +181,7 @@ fn a_focus_reaches_its_people_where_they_came_from_or_are_signed_in() {
     let send = |desk: &mut Desk, flow| {
         let request = desk.request("INFO", uri, "ann@example.test");
         let conference = confab_schema::uri::ConferenceUri::parse(CONFERENCE).unwrap();
-        desk.hear(Event::Send { conference, id: 7, flow, request });
+        desk.hear(Event::Send { conference: conference.into(), id: 7, flow, request });
     };
     send(&mut desk, tcp(2));
     let there = desk.request_at(tcp(2));

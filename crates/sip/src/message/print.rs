@@ -3,19 +3,39 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use memchr::memchr2;
 
 use super::{Headers, Request, Response, headers::same_name};
 
 pub(super) fn request(request: &Request) -> Bytes {
-    let mut out = Printer::new(&request.headers, &request.body);
-    out.line(format_args!("{} {} SIP/2.0", request.method, request.uri));
-    out.rest(&request.headers, &request.body)
+    head_of_request(request, request.body.len()).with(&request.body)
+}
+
+pub(super) fn request_head(request: &Request) -> Bytes {
+    head_of_request(request, 0).with(&[])
 }
 
 pub(super) fn response(response: &Response) -> Bytes {
-    let mut out = Printer::new(&response.headers, &response.body);
+    head_of_response(response, response.body.len()).with(&response.body)
+}
+
+pub(super) fn response_head(response: &Response) -> Bytes {
+    head_of_response(response, 0).with(&[])
+}
+
+/// With room for so many bytes more.
+fn head_of_request(request: &Request, room: usize) -> Printer {
+    let mut out = Printer::new(&request.headers, room);
+    out.line(format_args!("{} {} SIP/2.0", request.method, request.uri));
+    out.rest(&request.headers, request.body.len());
+    out
+}
+
+fn head_of_response(response: &Response, room: usize) -> Printer {
+    let mut out = Printer::new(&response.headers, room);
     out.line(format_args!("SIP/2.0 {} {}", response.status, response.reason));
-    out.rest(&response.headers, &response.body)
+    out.rest(&response.headers, response.body.len());
+    out
 }
 
 /// Room for the first line, Content-Length and the empty line.
@@ -26,10 +46,10 @@ struct Printer {
 }
 
 impl Printer {
-    /// With room for all of the message, so that it is written once and where it stays.
-    fn new(headers: &Headers, body: &Bytes) -> Printer {
+    /// With room for the head and so much more, so that it is written once and where it stays.
+    fn new(headers: &Headers, room: usize) -> Printer {
         let lines: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        Printer { head: String::with_capacity(FRAME + lines + body.len()) }
+        Printer { head: String::with_capacity(FRAME + lines + room) }
     }
 
     /// Appends one line.
@@ -42,15 +62,15 @@ impl Printer {
     /// Ends the line that began at `start`. A line end within it would let a value pass for a header
     /// of its own or for the end of the head: it becomes a blank.
     fn end_line(&mut self, start: usize) {
-        if self.head.as_bytes()[start..].iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        if memchr2(b'\r', b'\n', &self.head.as_bytes()[start..]).is_some() {
             let clean = self.head.split_off(start).replace(['\r', '\n'], " ");
             self.head.push_str(&clean);
         }
         self.head.push_str("\r\n");
     }
 
-    /// Appends headers and body. Content-Length stands last, whatever the list says.
-    fn rest(mut self, headers: &Headers, body: &Bytes) -> Bytes {
+    /// Appends the headers. Content-Length stands last, whatever the list says.
+    fn rest(&mut self, headers: &Headers, body: usize) {
         for (name, value) in headers.iter().filter(|(name, _)| !same_name(name, "Content-Length")) {
             let start = self.head.len();
             self.head.push_str(name);
@@ -58,8 +78,12 @@ impl Printer {
             self.head.push_str(value);
             self.end_line(start);
         }
-        self.line(format_args!("Content-Length: {}", body.len()));
+        self.line(format_args!("Content-Length: {body}"));
         self.head.push_str("\r\n");
+    }
+
+    /// The head with this behind it.
+    fn with(self, body: &[u8]) -> Bytes {
         let mut message = self.head.into_bytes();
         message.extend_from_slice(body);
         message.into()
