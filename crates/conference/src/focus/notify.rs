@@ -3,7 +3,8 @@
 //!
 //! There is one version per conference. Each document raises it and goes to every subscriber, so
 //! nobody's versions skip, and it is serialized once per view. The first change after a quiet time
-//! leaves at once; those that follow within [`COALESCE`] leave together.
+//! leaves after [`GATHER`], and what comes of it meanwhile with it; those that follow within [`COALESCE`]
+//! leave together.
 //!
 //! Presenters and attendees read the same, but for the lobby (`lobby.rs`). What only the organizer may
 //! see (the conference key, his own data) is in nobody's document, and a Focus could not open the key if
@@ -36,6 +37,10 @@ use confab_schema::{
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Focus, PersonalDocument, SubscriptionId, lobby::LobbyChanges};
+
+/// A change waits so long: whoever makes it has his answer before everybody is told, and that he joined and with what is
+/// told together. Nobody sees it: it is half a picture on a screen.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Changes within this time of the last notification are sent together.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -175,7 +180,10 @@ impl Changes {
 
     /// When to send what has changed to so many subscribers.
     fn deadline(&self, subscribers: usize) -> Option<Time> {
-        let at = |since: Time, pause| self.last_sent.map_or(since, |sent| since.max(sent + pause));
+        let at = |since: Time, pause| {
+            let gathered = since + GATHER;
+            self.last_sent.map_or(gathered, |sent| gathered.max(sent + pause))
+        };
         let slight = REST.saturating_mul(u32::try_from(subscribers).unwrap_or(u32::MAX)).max(COALESCE);
         let dues =
             [self.since.map(|since| at(since, COALESCE)), self.slight_since.map(|since| at(since, slight))];

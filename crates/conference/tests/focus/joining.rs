@@ -203,7 +203,7 @@ fn who_leaves_is_gone_everywhere() {
     assert_eq!(ended(&done, bob), None, "he has ended it himself");
     stage.settle();
     assert_eq!(stage.watchers[&anns].user("bob"), None);
-    let [document] = notified(&done).try_into().unwrap();
+    let [document] = notified(&stage.look()).try_into().unwrap();
     assert_eq!(document.users.unwrap().users[0].state, State::Deleted);
 }
 
