@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use confab_machine::Time;
 use confab_server::clock::Clock;
+use rustix::time::{ClockId, clock_gettime};
 
 /// One line: what, and its figure.
 pub fn line(what: &str, figure: &str) {
@@ -67,12 +68,8 @@ impl Watch {
 
 /// For how long all threads of this process together have had a processor.
 fn work() -> Duration {
-    let threads = fs::read_dir("/proc/self/task").expect("Linux tells of its threads").flatten();
-    let nanos = threads.filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+    let worked = clock_gettime(ClockId::ProcessCPUTime);
+    worked.try_into().expect("it has worked for no less than nothing")
 }
 
 /// The memory that process `id` really holds, in bytes.
