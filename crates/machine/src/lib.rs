@@ -28,7 +28,7 @@ pub trait Machine {
         None
     }
 
-    /// The deadline has come. Must clear or move the deadline.
+    /// The deadline has come. Must clear or move the deadline, or do some of what is due and be asked again for the rest.
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Self::Action>) {
         let _ = (now, out);
     }

@@ -15,17 +15,18 @@ mod plain;
 mod refer;
 mod saved_flow;
 mod subscribe;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use confab_conference::{
-    focus::{self, CommandId, Focus, InviteId, JoinId, PersonalDocument, SubscriptionId},
+    focus::{self, CommandId, Focus, InviteId, JoinId, SubscriptionId},
     policy::Identity,
     reason::Reason,
 };
 use confab_machine::{Entropy, FlowNote, Machine, Time, Traced};
 use confab_schema::uri::{ConferenceUri, McuUri, UserUri};
-use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Uri};
+use confab_sip::{DialogId, EndReason, Flow, Method, NameAddr, Request, Response, ServerKey, Text, Uri};
 use serde::{Deserialize, Serialize};
 
 use by_flow::ByFlow;
@@ -39,6 +40,7 @@ pub use plain::is_plain;
 use refer::Referred;
 pub use saved_flow::SavedFlow;
 use subscribe::Subscribed;
+use telling::Telling;
 
 use crate::{
     control_link::{CCCP, CONFERENCE_INFO},
@@ -210,7 +212,7 @@ enum Sent {
 /// as it would have, once it is seeded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FocusHost {
-    contact: NameAddr,
+    contact: Text,
     focus: Focus,
     #[serde(skip)]
     entropy: Entropy,
@@ -235,6 +237,7 @@ pub struct FocusHost {
     medium_joins_by_flow: ByFlow<InviteId>,
     sent: BTreeMap<u64, Sent>,
     last_id: u64,
+    telling: Telling,
     drain: Option<Drain>,
     /// What the Focus has heard, if that is to be written down.
     #[serde(skip)]
@@ -264,6 +267,7 @@ impl FocusHost {
             medium_joins_by_flow: ByFlow::default(),
             sent: BTreeMap::new(),
             last_id: 0,
+            telling: Telling::default(),
             drain: None,
             heard: None,
         }
@@ -369,6 +373,7 @@ impl FocusHost {
     }
 
     fn grant(&mut self, now: Time, wishes: Vec<focus::Action>, out: &mut Vec<Action>) {
+        let idle = self.telling.is_over();
         for wish in wishes {
             out.extend(wish.flow_note().map(Action::Note));
             match wish {
@@ -382,18 +387,11 @@ impl FocusHost {
                     self.refuse_subscription(subscription, reason, out);
                 }
                 focus::Action::Notify { subscriptions, document, .. } => {
-                    for subscription in subscriptions {
-                        self.notify(now, subscription, document.clone(), out);
-                    }
+                    self.telling.add(subscriptions, &document);
                 }
-                focus::Action::NotifyEach { documents, .. } => {
-                    for PersonalDocument { subscriptions, document } in documents {
-                        for subscription in subscriptions {
-                            self.notify(now, subscription, document.clone(), out);
-                        }
-                    }
-                }
+                focus::Action::NotifyEach { documents, .. } => self.telling.add_each(documents),
                 focus::Action::EndSubscription { subscription } => {
+                    self.tell_all(now, out);
                     self.end_subscription(subscription, EndReason::Noresource, out);
                 }
                 focus::Action::AcceptCommand { command, response } => {
@@ -423,6 +421,9 @@ impl FocusHost {
                 | focus::Action::ExpectEnd { .. }) => out.push(Action::Focus(wish)),
                 focus::Action::End => self.drain(now, out),
             }
+        }
+        if idle {
+            self.tell_some(now, out);
         }
     }
 
@@ -457,7 +458,7 @@ impl FocusHost {
     /// What may be asked of this Focus, and that it is one (RFC 4579 §5.12).
     fn capabilities(&self, request: &Request) -> Response {
         Response::to(request, 200)
-            .with_header("Contact", self.contact.to_string())
+            .with_header("Contact", self.contact.clone())
             .with_header("Allow", ALLOW)
             .with_header("Supported", "timer, norefersub")
             .with_header("Allow-Events", "conference, refer")
@@ -473,11 +474,11 @@ impl FocusHost {
 const ALLOW: &str = "INVITE, BYE, ACK, CANCEL, INFO, UPDATE, SUBSCRIBE, REFER, OPTIONS";
 
 /// The Focus' Contact: the conference, marked as the one that is in its focus (RFC 4579 §5.2).
-fn contact(conference: &ConferenceUri) -> NameAddr {
+fn contact(conference: &ConferenceUri) -> Text {
     let uri: Uri = conference.to_string().parse().expect("a conference URI is a SIP URI");
     let mut contact = NameAddr::new(uri);
     contact.params.set_flag("isfocus");
-    contact
+    contact.to_string().into()
 }
 
 impl Machine for FocusHost {
@@ -507,6 +508,9 @@ impl Machine for FocusHost {
     }
 
     fn deadline(&self) -> Option<Time> {
+        if !self.telling.is_over() {
+            return Some(Time::EPOCH);
+        }
         let expiry = self.expiries.first().map(|(at, _)| *at);
         let upkeep = self.upkeep.first().map(|(at, _)| *at);
         let drained = self.drain.as_ref().map(|drain| drain.until);
@@ -514,6 +518,9 @@ impl Machine for FocusHost {
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.telling.is_over() {
+            return self.tell_some(now, out);
+        }
         while let Some((at, subscription)) = self.expiries.first().copied()
             && at <= now
         {

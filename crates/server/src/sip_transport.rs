@@ -208,9 +208,8 @@ impl Flows {
         if flow.transport == Transport::Udp {
             return self.datagrams().send(flow.id, &written.head);
         }
-        let queue = self.streams().get(&flow.id).map(|stream| stream.queue.clone());
-        let Some(queue) = queue else { return false };
-        let sent = queue.try_send(written).is_ok();
+        let sent = self.streams().get(&flow.id).map(|stream| stream.queue.try_send(written).is_ok());
+        let Some(sent) = sent else { return false };
         if !sent {
             debug!(flow = flow.id, "a peer does not read; its connection is closed");
             self.close(flow);

@@ -17,5 +17,7 @@ mod plain;
 mod referring;
 #[path = "focus_host/restoring.rs"]
 mod restoring;
+#[path = "focus_host/telling.rs"]
+mod telling;
 #[path = "focus_host/watching.rs"]
 mod watching;

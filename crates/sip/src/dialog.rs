@@ -86,17 +86,15 @@ impl Dialog {
     /// If From, To, Call-ID, CSeq, Contact or Record-Route cannot be read; answer 400.
     pub fn from_invite(request: &Request, local_tag: &str) -> Result<Dialog, Malformed> {
         let headers = &request.headers;
-        let (local, remote) = (detached(&headers.to()?)?.with_tag(local_tag), detached(&headers.from()?)?);
         Ok(Dialog {
-            call_id: headers.call_id()?.detached(),
-            from: local.to_string().into(),
-            to: remote.to_string().into(),
-            local,
-            remote,
-            local_number: 0,
             remote_number: Some(headers.cseq()?.number),
-            target: target(headers)?,
-            routes: routes(headers)?,
+            ..Dialog::between(
+                headers,
+                &headers.to()?.with_tag(local_tag),
+                &headers.from()?,
+                target(headers)?,
+                routes(headers)?,
+            )?
         })
     }
 
@@ -107,16 +105,39 @@ impl Dialog {
     pub fn from_response(request: &Request, response: &Response) -> Result<Dialog, Malformed> {
         let mut routes = routes(&response.headers)?;
         routes.reverse();
-        let (local, remote) = (detached(&request.headers.from()?)?, detached(&response.headers.to()?)?);
+        let headers = &request.headers;
         Ok(Dialog {
-            call_id: request.headers.call_id()?.detached(),
-            from: local.to_string().into(),
-            to: remote.to_string().into(),
-            local,
-            remote,
-            local_number: request.headers.cseq()?.number,
+            local_number: headers.cseq()?.number,
+            ..Dialog::between(
+                headers,
+                &headers.from()?,
+                &response.headers.to()?,
+                target(&response.headers)?,
+                routes,
+            )?
+        })
+    }
+
+    /// A dialog with the Call-ID in these headers, in which nothing was said yet. It outlives the messages that all this
+    /// was read from, so it has memory of its own: one piece, for with each request all of it is said.
+    fn between(
+        headers: &Headers,
+        local: &NameAddr,
+        remote: &NameAddr,
+        target: Uri,
+        routes: Vec<NameAddr>,
+    ) -> Result<Dialog, Malformed> {
+        let (local, remote, target) = (local.to_string(), remote.to_string(), target.to_string());
+        let [call_id, from, to, target] = Text::packed([headers.call_id()?, &local, &remote, &target]);
+        Ok(Dialog {
+            call_id,
+            local: NameAddr::parse(&from)?,
+            remote: NameAddr::parse(&to)?,
+            from,
+            to,
+            local_number: 0,
             remote_number: None,
-            target: target(&response.headers)?,
+            target: Uri::parse(&target)?,
             routes,
         })
     }

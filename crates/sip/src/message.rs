@@ -144,7 +144,7 @@ impl Request {
     }
 
     /// Gives it a body of this type.
-    pub fn set_body(&mut self, content_type: &str, body: Bytes) {
+    pub fn set_body(&mut self, content_type: impl Into<Text>, body: Bytes) {
         self.headers.remove("Content-Type");
         self.headers.push(Text::fixed("Content-Type"), content_type);
         self.body = body;
@@ -201,7 +201,7 @@ impl Response {
     }
 
     /// Gives it a body of this type.
-    pub fn set_body(&mut self, content_type: &str, body: Bytes) {
+    pub fn set_body(&mut self, content_type: impl Into<Text>, body: Bytes) {
         self.headers.remove("Content-Type");
         self.headers.push(Text::fixed("Content-Type"), content_type);
         self.body = body;

@@ -64,6 +64,17 @@ impl Text {
         }
     }
 
+    /// These texts side by side in one piece of memory: what is used together is found together.
+    pub fn packed<const N: usize>(texts: [&str; N]) -> [Text; N] {
+        let whole = Text::from(texts.concat());
+        let mut end = 0;
+        texts.map(|text| {
+            let start = end;
+            end += text.len();
+            whole.part(&whole[start..end])
+        })
+    }
+
     /// The same characters in memory of their own, for what outlives its message.
     pub fn detached(&self) -> Text {
         Text::from(self.as_str())
@@ -229,6 +240,13 @@ mod tests {
         assert_eq!((VIA, Text::from("Via").cmp(&VIA)), (Text::from("Via"), Ordering::Equal));
         let part = VIA.part(&VIA[1..]);
         assert!(share(&VIA, &part) && part == "ia");
+    }
+
+    #[test]
+    fn packed_texts_share_memory() {
+        let [one, none, two] = Text::packed(["one", "", "two"]);
+        assert_eq!((one.as_str(), none.as_str(), two.as_str()), ("one", "", "two"));
+        assert!(share(&one, &two));
     }
 
     #[test]

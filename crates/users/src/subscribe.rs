@@ -60,7 +60,7 @@ impl Users {
         self.drop_older(user, epid.as_deref(), &topic, request);
         self.check_room(user)?;
         let tag = self.entropy.hex::<5>();
-        let contact = NameAddr::new(Uri::sip(target.user(), target.domain()));
+        let contact = NameAddr::new(Uri::sip(target.user(), target.domain())).to_string().into();
         match Subscription::from_request(now, request, &tag, contact, LONGEST) {
             Ok(subscription) => {
                 let subscriber = Subscriber { user: user.clone(), epid, flow, subscription, topic };

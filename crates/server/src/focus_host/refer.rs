@@ -157,7 +157,7 @@ impl FocusHost {
     pub(super) fn accept_referral(&mut self, command: CommandId, out: &mut Vec<Action>) {
         let Some(referred) = self.referrals.get_mut(&command) else { return };
         let Some((key, request)) = referred.asking.take() else { return };
-        let mut response = Response::to(&request, 202).with_header("Contact", self.contact.to_string());
+        let mut response = Response::to(&request, 202).with_header("Contact", self.contact.clone());
         match &referred.way {
             Way::None if is_silent(&request) => response.headers.push("Refer-Sub", "false"),
             Way::Own(dialog) => response.set_to_tag(&dialog.id().local_tag),
@@ -214,7 +214,7 @@ impl FocusHost {
         let (mut request, event) = match &mut referred.way {
             Way::None => return,
             Way::Own(dialog) => {
-                let notify = dialog.request(Method::Notify).with_header("Contact", self.contact.to_string());
+                let notify = dialog.request(Method::Notify).with_header("Contact", self.contact.clone());
                 (notify, "refer".to_owned())
             }
             Way::Within(join, number) => match self.joins.get_mut(join) {
@@ -254,6 +254,6 @@ impl FocusHost {
             referred.way = Way::None;
         }
         let response = Response::to(request, 200).with_header("Expires", expires.to_string());
-        Some(response.with_header("Contact", self.contact.to_string()))
+        Some(response.with_header("Contact", self.contact.clone()))
     }
 }

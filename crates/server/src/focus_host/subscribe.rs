@@ -8,11 +8,11 @@ use confab_conference::{
 use confab_machine::Time;
 use confab_schema::conference_info::View;
 use confab_sip::{
-    Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription, Uri,
+    Acceptance, DialogId, EndReason, Flow, Method, Request, Response, ServerKey, Subscription, Text, Uri,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Action, FocusHost, Sender, Sent};
+use super::{Action, FocusHost, Sender, Sent, telling::Number};
 use crate::control_link::CONFERENCE_INFO;
 
 /// The event package.
@@ -33,6 +33,8 @@ pub(super) struct Subscribed {
     behind: bool,
     /// It is to end when the NOTIFY is answered.
     ending: Option<EndReason>,
+    /// He was sent the whole state, which holds all up to this document.
+    pub(super) told: Option<Number>,
 }
 
 impl Subscribed {
@@ -74,8 +76,15 @@ impl FocusHost {
         self.drop_replaced(now, flow, &subscription, out);
         let id = SubscriptionId(self.next_id());
         let asking = Some((key, Box::new(request)));
-        let subscribed =
-            Subscribed { flow, subscription, asking, unanswered: false, behind: false, ending: None };
+        let subscribed = Subscribed {
+            flow,
+            subscription,
+            asking,
+            unanswered: false,
+            behind: false,
+            ending: None,
+            told: None,
+        };
         self.subscriptions_by_flow.insert(flow, id);
         self.subscriptions.insert(id, subscribed);
         self.tell(now, focus::Event::Subscribe { subscription: id, user: sender.user, view }, out);
@@ -134,9 +143,10 @@ impl FocusHost {
     ) {
         let Some(subscribed) = self.subscriptions.get_mut(&id) else { return };
         let Some((key, request)) = subscribed.asking.take() else { return };
+        subscribed.told = Some(self.telling.last());
         let subscription = &mut subscribed.subscription;
         let Acceptance { response, notify } =
-            subscription.accept_response(now, &request, CONFERENCE_INFO, document);
+            subscription.accept_response(now, &request, Text::fixed(CONFERENCE_INFO), document);
         let over = subscription.is_over(now);
         let unanswered = subscribed.unanswered;
         self.subscription_of.insert(subscription.dialog().id(), id);
@@ -174,7 +184,7 @@ impl FocusHost {
         }
         let subscription = &mut subscribed.subscription;
         self.expiries.remove(&(subscription.expires_at(), id));
-        let request = subscription.notify(now, CONFERENCE_INFO, document);
+        let request = subscription.notify(now, Text::fixed(CONFERENCE_INFO), document);
         self.expiries.insert((subscription.expires_at(), id));
         self.send_notify(id, request, out);
     }

@@ -8,7 +8,7 @@ use super::{
     Dialog,
     session_timer::{SessionDue, SessionTimer},
 };
-use crate::{Method, NameAddr, Request, Response};
+use crate::{Method, Request, Response, Text};
 
 /// What may be sent to us within the dialog.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, UPDATE, REFER, OPTIONS";
@@ -18,7 +18,7 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, INFO, UPDATE, REFER, OPTIONS";
 pub struct InviteUsage {
     dialog: Dialog,
     /// Our Contact, `isfocus` and all.
-    contact: NameAddr,
+    contact: Text,
     phase: Phase,
     timer: Option<SessionTimer>,
 }
@@ -41,15 +41,11 @@ pub enum Upkeep {
 }
 
 impl InviteUsage {
-    /// The session that `request` asks for. `contact` is what our answers give as Contact.
+    /// The session that `request` asks for. `contact` is what our answers have as Contact, in brackets.
     ///
     /// # Errors
     /// The refusal to send: 400 for what cannot be read, 422 for too short a session interval.
-    pub fn from_request(
-        request: &Request,
-        local_tag: &str,
-        contact: NameAddr,
-    ) -> Result<InviteUsage, Response> {
+    pub fn from_request(request: &Request, local_tag: &str, contact: Text) -> Result<InviteUsage, Response> {
         let dialog =
             Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
         if let Some(refusal) = SessionTimer::refusal(request) {
@@ -69,7 +65,7 @@ impl InviteUsage {
         let mut response = Response::to(request, status);
         response.set_to_tag(&self.dialog.id().local_tag);
         if status < 300 {
-            response.headers.push("Contact", self.contact.to_string());
+            response.headers.push("Contact", self.contact.clone());
         }
         SessionTimer::explain(&mut response);
         response
@@ -129,7 +125,7 @@ impl InviteUsage {
         let has_contact = !matches!(method, Method::Bye);
         let mut request = self.dialog.request(method);
         if has_contact {
-            request.headers.push("Contact", self.contact.to_string());
+            request.headers.push("Contact", self.contact.clone());
         }
         request
     }
@@ -179,8 +175,8 @@ mod tests {
 
     const START: Time = Time::from_unix_secs(1_000);
 
-    fn contact() -> NameAddr {
-        "<sip:bob@example.test;gruu;opaque=app:conf:focus:id:ABCD>;isfocus".parse().unwrap()
+    fn contact() -> Text {
+        Text::fixed("<sip:bob@example.test;gruu;opaque=app:conf:focus:id:ABCD>;isfocus")
     }
 
     fn usage(lines: &str) -> (InviteUsage, Response) {
@@ -198,7 +194,7 @@ mod tests {
     fn from_invite_to_bye() {
         let (mut usage, response) = usage("Supported: ms-sender\r\n");
         assert_eq!(response.headers.to().unwrap().tag(), Some("far"));
-        assert_eq!(response.headers.get("Contact").unwrap(), &contact().to_string().as_str());
+        assert_eq!(response.headers.get("Contact").unwrap(), &contact());
         assert_eq!((response.headers.get("Session-Expires"), usage.deadline()), (None, None));
         assert!(!usage.is_confirmed());
         usage.acknowledged();

@@ -15,7 +15,7 @@ use confab_machine::Time;
 use serde::{Deserialize, Serialize};
 
 use super::Dialog;
-use crate::{Method, NameAddr, Request, Response, Text};
+use crate::{Method, Request, Response, Text};
 
 /// One client's subscription to something of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl EndReason {
 }
 
 impl Subscription {
-    /// The subscription that `request` asks for. `contact` is what our answers give as Contact.
+    /// The subscription that `request` asks for. `contact` is what our answers have as Contact, in brackets.
     /// `longest` is granted, in seconds, unless the client asks for less. Whether the Event is one
     /// of ours is for the caller to judge ([`Subscription::package`]).
     ///
@@ -94,7 +94,7 @@ impl Subscription {
         now: Time,
         request: &Request,
         local_tag: &str,
-        contact: NameAddr,
+        contact: Text,
         longest: u32,
     ) -> Result<Subscription, Response> {
         let event = request.headers.get("Event").ok_or_else(|| Response::to(request, 489))?.detached();
@@ -102,7 +102,7 @@ impl Subscription {
             Dialog::from_invite(request, local_tag).map_err(|fault| Response::to(request, fault.status()))?;
         let mut subscription = Subscription {
             dialog,
-            contact: contact.to_string().into(),
+            contact,
             event,
             accept: Vec::new(),
             granted: 0,
@@ -170,7 +170,7 @@ impl Subscription {
         &mut self,
         now: Time,
         request: &Request,
-        content_type: &str,
+        content_type: impl Into<Text>,
         body: Bytes,
     ) -> Acceptance {
         let is_new = std::mem::replace(&mut self.phase, Phase::Active) == Phase::New;
@@ -207,7 +207,7 @@ impl Subscription {
 
     /// A notification: NOTIFY, or BENOTIFY if the client can take that. With autoextend it starts
     /// the expiry anew.
-    pub fn notify(&mut self, now: Time, content_type: &str, body: Bytes) -> Request {
+    pub fn notify(&mut self, now: Time, content_type: impl Into<Text>, body: Bytes) -> Request {
         if self.autoextend {
             self.expires_at = now + Duration::from_secs(self.granted.into());
         }
@@ -299,7 +299,7 @@ mod tests {
 
     fn subscribed(lines: &str) -> (Subscription, Acceptance) {
         let request = request("SUBSCRIBE", 1, "", lines);
-        let contact = "<sip:bob@example.test;gruu;opaque=app:conf:focus:id:ABCD>;isfocus".parse().unwrap();
+        let contact = Text::fixed("<sip:bob@example.test;gruu;opaque=app:conf:focus:id:ABCD>;isfocus");
         let mut subscription = Subscription::from_request(START, &request, "far", contact, 3600).unwrap();
         let acceptance = subscription.accept_response(START, &request, DOCUMENT, "first".into());
         (subscription, acceptance)
@@ -412,7 +412,7 @@ mod tests {
             let lines = "Event: presence\r\nSupported: ms-benotify\r\n";
             let mut request = request("SUBSCRIBE", 1, "", lines);
             request.headers.set("Via", format!("SIP/2.0/{transport} 192.0.2.1;branch=z9hG4bKa"));
-            let contact = "<sip:fe.test>".parse().unwrap();
+            let contact = Text::fixed("<sip:fe.test>");
             let mut subscription = Subscription::from_request(START, &request, "far", contact, 60).unwrap();
             assert_eq!(subscription.notify(START, DOCUMENT, Bytes::new()).method, method);
         }
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit() {
-        let contact: NameAddr = "<sip:fe.test>".parse().unwrap();
+        let contact = Text::fixed("<sip:fe.test>");
         let no_event = request("SUBSCRIBE", 1, "", "");
         let refusal = Subscription::from_request(START, &no_event, "far", contact.clone(), 60).unwrap_err();
         assert_eq!(refusal.status, 489);

@@ -47,7 +47,7 @@ impl NameAddr {
     }
 
     /// Reads one value that shares the memory of `text`.
-    pub(super) fn parse(text: &Text) -> Result<NameAddr, Malformed> {
+    pub(crate) fn parse(text: &Text) -> Result<NameAddr, Malformed> {
         let whole = scan::trim(text);
         match scan::find(whole, b'<') {
             Some(open) => parse_bracketed(text, &whole[..open], &whole[open + 1..]),

@@ -139,7 +139,7 @@ impl Uri {
     }
 
     /// Reads a URI that shares the memory of `text`.
-    pub(super) fn parse(text: &Text) -> Result<Uri, Malformed> {
+    pub(crate) fn parse(text: &Text) -> Result<Uri, Malformed> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| fault(text, "has no scheme"))?;
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
