@@ -170,9 +170,11 @@ impl Story {
         let lost = self.faults.lost_voices();
         self.sound().phones[phone].handset.calls(&conference);
         self.settle().await;
-        if self.faults.lost_voices() > lost && self.sound().phones[phone].handset.is_in() {
-            // A server that dies between its answer and its word to the Focus leaves nobody who knows of the call.
-            self.tells("its server broke meanwhile, so it hangs up".into());
+        let may_be_unknown =
+            self.faults.lost_voices() > lost || self.is_shaken() && self.is_shown_on_no_phone(who);
+        if may_be_unknown && self.sound().phones[phone].handset.is_in() {
+            // A server that is lost between its answer and its word to the Focus leaves nobody who knows of the call.
+            self.tells("its server was lost meanwhile, so it hangs up".into());
             self.sound().phones[phone].handset.hangs_up();
             self.sound().calls += 1;
             self.sound().may_lack_records = true;
@@ -299,6 +301,13 @@ impl Story {
             sound.may_lack_records = true;
             self.model.voices_lost();
         }
+    }
+
+    /// Whether somebody is told who is on the phone, and that this person is not.
+    fn is_shown_on_no_phone(&self, who: &str) -> bool {
+        let watching = self.seats.iter().filter(|seat| seat.alive && seat.joined.is_some() && !seat.blind);
+        let shown: Vec<bool> = watching.map(|seat| seat.picture.on_phones().contains(&who)).collect();
+        !shown.is_empty() && !shown.contains(&true)
     }
 
     /// Which phones are in, as they themselves see it, and as the clients are shown.
