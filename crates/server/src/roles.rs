@@ -106,7 +106,7 @@ pub struct Resources {
 /// # Errors
 /// Sentences that say which listener or file is at fault.
 pub async fn start(config: &Config, data: &Path, resources: Resources) -> anyhow::Result<Server> {
-    let av_mcu: Option<Box<dyn Mcu>> = Some(Box::new(AvMcu::default()));
+    let av_mcu: Option<Box<dyn Mcu>> = Some(Box::new(AvMcu { options: config.media.options() }));
     start_with(config, data, resources, Parts { av_mcu, ..Parts::default() }).await
 }
 

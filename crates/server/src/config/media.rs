@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
+use confab_mcu::AvOptions;
 use serde::{Deserialize, Serialize};
 
 use super::{FrontEndConfig, McuConfig};
@@ -27,12 +28,37 @@ pub struct MediaConfig {
     pub last_port: u16,
     /// How many threads mix. 0: as many as there are processors.
     pub threads: usize,
+    /// Whether pictures are passed on. If not, calls with pictures become calls without.
+    pub video: bool,
+    /// The dialects of ICE that are spoken. Who offers another is asked to offer without or in one of these.
+    pub ice: Vec<Ice>,
+}
+
+/// A dialect of ICE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Ice {
+    /// That of OCS 2007 (MS-ICE).
+    #[serde(rename = "draft-6")]
+    Draft6,
+    /// That of OCS 2007 R2 and after (MS-ICE2).
+    #[serde(rename = "draft-19")]
+    Draft19,
+    /// That of everybody else.
+    #[serde(rename = "rfc8445")]
+    Rfc8445,
 }
 
 impl Default for MediaConfig {
     fn default() -> MediaConfig {
         // Above what Linux gives to those who do not ask for a port, for the greater part.
-        MediaConfig { addresses: Vec::new(), first_port: 49152, last_port: 65535, threads: 0 }
+        MediaConfig {
+            addresses: Vec::new(),
+            first_port: 49152,
+            last_port: 65535,
+            threads: 0,
+            video: true,
+            ice: vec![Ice::Draft6, Ice::Draft19, Ice::Rfc8445],
+        }
     }
 }
 
@@ -67,6 +93,17 @@ impl MediaConfig {
         if self.threads == 0 { all() } else { self.threads }
     }
 
+    /// What an A/V conferencing server does.
+    pub fn options(&self) -> AvOptions {
+        let speaks = |dialect| self.ice.contains(&dialect);
+        AvOptions {
+            draft6: speaks(Ice::Draft6),
+            draft19: speaks(Ice::Draft19),
+            rfc8445: speaks(Ice::Rfc8445),
+            video: self.video,
+        }
+    }
+
     /// How many ports there are.
     pub fn port_count(&self) -> usize {
         usize::from(self.last_port.saturating_sub(self.first_port)) + 1
@@ -99,6 +136,16 @@ impl MediaConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_wanted_is_not_done() {
+        let options = |text: &str| toml::from_str::<MediaConfig>(text).map(|media| media.options());
+        assert_eq!(options("").unwrap(), AvOptions::default());
+        let one = AvOptions { draft6: false, draft19: false, rfc8445: true, video: false };
+        assert_eq!(options("video = false\nice = ['rfc8445']").unwrap(), one);
+        let fault = options("ice = ['draft-5']").unwrap_err().to_string();
+        assert!(fault.contains("`draft-6`, `draft-19`, `rfc8445`"), "{fault}");
+    }
 
     #[test]
     fn media_are_received_where_sip_is() {

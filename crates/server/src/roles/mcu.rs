@@ -90,7 +90,7 @@ pub async fn start_mcu_server(config: &Config, data: &Path, clock: Clock) -> any
     };
     let parts = if role == PeerRole::AvMcu {
         let media = start_media(config, config.media.addresses_of(own), clock)?;
-        McuParts { mcu: Box::new(AvMcu::default()), media: Some(media) }
+        McuParts { mcu: Box::new(AvMcu { options: config.media.options() }), media: Some(media) }
     } else {
         McuParts { mcu: Box::new(ImMcu), media: None }
     };
